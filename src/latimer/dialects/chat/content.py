@@ -1,0 +1,189 @@
+"""Content: a client's blocks as the parts of a chat message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw, Struct, json
+
+from latimer.dialects.messages.admit import admit_block
+from latimer.documents import UnreadableDocument, pdf_text, plain_text
+from latimer.errors import invalid
+from latimer.wire import messages as wire
+
+from .context import Context
+from .tools import function_definition
+
+Part = dict[str, Any]
+
+NO_OUTPUT = "(no output)"
+"""What an empty tool result says: some servers refuse an empty one, and a model wonders less about words."""
+INTERRUPTED = "Error: no result: the call was interrupted before it finished"
+
+
+class ToolOutput(Struct, frozen=True):
+    """A tool result: the text of its `tool` message, and the parts that must follow in a user message."""
+
+    text: str
+    attached: list[Part]
+
+
+def text_part(text: str) -> Part:
+    return {"type": "text", "text": text}
+
+
+def user_parts(block: wire.RequestBlock, path: str, context: Context) -> list[Part]:
+    """The parts that say what a block of a user or system message says."""
+    match block:
+        case wire.TextBlock(text=text):
+            context.lose_if_given(f"{path}.citations", block.citations, "the provider has no citations")
+            return [text_part(text) | context.cache_control(path, block.cache_control)] if text else []
+        case wire.ImageBlock():
+            context.lose_if_given(f"{path}.transformations", block.transformations, "images are sent as they are")
+            return [image_part(block.source, path, context) | context.cache_control(path, block.cache_control)]
+        case wire.DocumentBlock():
+            context.lose_if_given(f"{path}.citations", block.citations, "the provider has no citations")
+            return document_parts(block, path, context, context.cache_control(path, block.cache_control))
+        case wire.SearchResultBlock():
+            context.lose_if_given(f"{path}.citations", block.citations, "the provider has no citations")
+            return [_search_result(block, path, context) | context.cache_control(path, block.cache_control)]
+        case wire.ToolResultBlock():
+            context.lose(path, "its tool call is not in the conversation, so it is told as text", "approximated")
+            output = tool_output(block, path, context)
+            return [text_part(f"[result of tool call {block.tool_use_id}]\n{output.text}"), *output.attached]
+        case _:
+            return [unknown_part(block, path, context)]
+
+
+def unknown_part(block: wire.RequestBlock, path: str, context: Context) -> Part:
+    """A mark for content that cannot be carried, so that the model knows that something was there."""
+    kind = block.type if isinstance(block, wire.UnknownBlock) else str(block.__struct_config__.tag)
+    context.lose(path, f"a {kind!r} block cannot be carried here", "approximated")
+    return text_part(f"[{kind} block left out: it cannot be carried to this model]")
+
+
+def image_part(source: wire.ImageSource, path: str, context: Context) -> Part:
+    """An image as `image_url`, or a mark for a model that sees none."""
+    if not context.profile.media.images:
+        context.lose(path, "the model takes no images", "approximated")
+        return text_part("[image left out: this model takes no images]")
+    match source:
+        case wire.Base64Source(media_type=media_type, data=data):
+            return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
+        case wire.URLSource(url=url):
+            return {"type": "image_url", "image_url": {"url": url}}
+        case wire.FileSource():
+            raise invalid(f"{path}.source.file_id: this gateway has no Files API; send the file itself as base64")
+
+
+def document_parts(block: wire.DocumentBlock, path: str, context: Context, mark: dict[str, Raw]) -> list[Part]:
+    """A document as a file part where the upstream takes PDFs, else as its text."""
+    match block.source:
+        case wire.Base64Source(media_type="application/pdf", data=data) if context.profile.media.pdf == "file":
+            name = block.title or "document.pdf"
+            return [
+                {"type": "file", "file": {"filename": name, "file_data": f"data:application/pdf;base64,{data}"}} | mark
+            ]
+        case wire.Base64Source(media_type=media_type, data=data):
+            return [text_part(_titled(_extracted(media_type, data, path, context), block)) | mark]
+        case wire.TextSource(data=text):
+            return [text_part(_titled(text, block)) | mark]
+        case wire.ContentSource(content=content):
+            if isinstance(content, str):
+                return [text_part(_titled(content, block)) | mark]
+            return _content_document(content, block, path, context, mark)
+        case wire.URLSource():
+            raise invalid(f"{path}.source.url: this gateway fetches no documents; send the file itself as base64")
+        case wire.FileSource():
+            raise invalid(f"{path}.source.file_id: this gateway has no Files API; send the file itself as base64")
+
+
+def _content_document(
+    content: list[Raw], block: wire.DocumentBlock, path: str, context: Context, mark: dict[str, Raw]
+) -> list[Part]:
+    """A document made of text and image blocks, between its opening and closing tag."""
+    parts: list[Part] = []
+    for index, raw in enumerate(content):
+        inner = f"{path}.source.content.{index}"
+        parts += user_parts(admit_block(raw, inner, context.losses), inner, context)
+    opening, _, closing = _titled("\0", block).partition("\0")
+    return [text_part(opening.strip()), *parts, text_part(closing.strip()) | mark]
+
+
+def _extracted(media_type: str, data: str, path: str, context: Context) -> str:
+    """A document's text; when there is none, a mark that says why, since a 400 would come back on every later turn."""
+    try:
+        if media_type == "application/pdf":
+            text = pdf_text(data)
+        elif media_type.startswith("text/"):
+            return plain_text(data)
+        else:
+            raise UnreadableDocument(f"documents of type {media_type} cannot be read")
+    except UnreadableDocument as error:
+        context.lose(path, str(error), "approximated")
+        return f"[document left out: {error}]"
+    context.lose(path, "the PDF is sent as its text", "emulated")
+    return text
+
+
+def _titled(text: str, block: wire.DocumentBlock) -> str:
+    attributes = "".join(
+        f" {name}={json.encode(value).decode()}"
+        for name, value in (("title", block.title), ("context", block.context))
+        if value
+    )
+    return f"<document{attributes}>\n{text}\n</document>"
+
+
+def _search_result(block: wire.SearchResultBlock, path: str, context: Context) -> Part:
+    texts = []
+    for index, raw in enumerate(block.content):
+        inner = f"{path}.content.{index}"
+        texts += [part.get("text", "") for part in user_parts(admit_block(raw, inner, context.losses), inner, context)]
+    head = f"<search_result source={json.encode(block.source).decode()} title={json.encode(block.title).decode()}>"
+    return text_part("\n".join([head, *texts, "</search_result>"]))
+
+
+def tool_output(block: wire.ToolResultBlock, path: str, context: Context) -> ToolOutput:
+    """A tool result as text, with images and files set aside: most servers take only text in a tool message."""
+    context.lose_if_given(f"{path}.cache_control", block.cache_control, "tool messages carry no cache marks here")
+    if block.toolset_name:
+        context.lose(f"{path}.toolset_name", "the provider has no toolsets")
+    texts: list[str] = []
+    attached: list[Part] = []
+    if isinstance(block.content, str):
+        texts.append(block.content)
+    else:
+        for index, raw in enumerate(block.content or []):
+            inner = f"{path}.content.{index}"
+            for part in _result_parts(admit_block(raw, inner, context.losses), inner, context):
+                if part["type"] == "text":
+                    texts.append(part["text"])
+                else:
+                    kind = "image" if part["type"] == "image_url" else "file"
+                    label = f"{kind} {len(attached) // 2 + 1} of tool result {block.tool_use_id}"
+                    texts.append(f"[{label}, attached below]")
+                    attached += [text_part(f"[{label}]"), part]
+    text = "\n".join(text for text in texts if text) or NO_OUTPUT
+    return ToolOutput(_marked(text) if block.is_error else text, attached)
+
+
+def _result_parts(block: wire.RequestBlock, path: str, context: Context) -> list[Part]:
+    if isinstance(block, wire.ToolReferenceBlock):
+        return [text_part(_referenced(block, path, context))]
+    return user_parts(block, path, context)
+
+
+def _referenced(block: wire.ToolReferenceBlock, path: str, context: Context) -> str:
+    """The definition of a tool that a search has found, in the form Claude Code's ToolSearch promises the model."""
+    tool = context.tools.get(block.tool_name)
+    if tool is None:
+        context.lose(path, "no tool of this name is in the request", "approximated")
+        return f"Tool {block.tool_name} not found"
+    definition = json.encode(function_definition(tool, context.profile.tools)).decode()
+    return f"<functions>\n<function>{definition}</function>\n</functions>"
+
+
+def _marked(text: str) -> str:
+    """An error result: Chat Completions has no field for it, so the text says it, once."""
+    return text if text.lower().startswith(("error", "<tool_use_error>")) else f"Error: {text}"

@@ -1,0 +1,36 @@
+"""What the parts of the request encoder share."""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct
+
+from latimer.profile import Profile
+from latimer.report import Action, Loss
+from latimer.wire import messages as wire
+
+
+class Context(Struct, frozen=True):
+    """One request on its way to one upstream model. `losses` grows as parts cannot be carried."""
+
+    route: str
+    profile: Profile
+    tools: dict[str, wire.Tool]
+    losses: list[Loss]
+
+    def lose(self, field: str, why: str, action: Action = "dropped") -> None:
+        """Report that `field` is not carried as it was."""
+        self.losses.append(Loss(field, action, why))
+
+    def lose_if_given(self, field: str, raw: Raw, why: str) -> None:
+        """Report a raw subtree that has no equivalent, if it is there."""
+        if wire.given(raw):
+            self.lose(field, why)
+
+    def cache_control(self, path: str, raw: Raw) -> dict[str, Raw]:
+        """A cache mark for the part it stands on, where the upstream takes them."""
+        if not wire.given(raw):
+            return {}
+        if self.profile.cache.cache_control == "pass":
+            return {"cache_control": raw}
+        self.lose(f"{path}.cache_control", "this provider caches by itself, without marks")
+        return {}

@@ -1,0 +1,216 @@
+"""The request body: what a client asked, as `POST /chat/completions` takes it.
+
+https://platform.openai.com/docs/api-reference/chat/create. The body is built field by field from what is known, never by
+copying the client's; every field of the client's is carried, reported as a loss, or refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from msgspec import Raw, Struct, json
+
+from latimer.dialects.messages.refusals import refuse_unservable
+from latimer.dialects.messages.request import Request, session_id
+from latimer.profile import Profile
+from latimer.report import Action, Loss
+from latimer.wire import messages as wire
+
+from .context import Context
+from .history import encode_messages
+from .reasoning import control_fields
+from .tools import choice_fields, encode_tools
+
+UNCARRIED: dict[str, tuple[Action, str]] = {
+    "service_tier": ("dropped", "the provider's default tier is used"),
+    "speed": ("dropped", "the provider has no faster mode to ask for"),
+    "cache_control": ("dropped", "this provider caches by itself, without marks"),
+    "diagnostics": ("dropped", "the provider does not tell why a cache was missed"),
+    "billing_policy": ("dropped", "the provider bills its own account"),
+    "context_management": ("dropped", "edits of the context are not applied"),
+    "fallbacks": ("dropped", "the routes of this gateway decide about fallbacks"),
+    "fallback_credit_token": ("dropped", "there is no credit to redeem here"),
+    "safeguards": ("dropped", "no model reviews tool calls on this route"),
+    "user_profile_id": ("dropped", "the provider has no user profiles"),
+    "workspace_id": ("dropped", "the provider has no workspaces"),
+    "betas": ("dropped", "betas belong into the anthropic-beta header"),
+}
+"""Top-level fields without an equivalent, and what the report says of them."""
+
+MIN_OUTPUT = 256
+"""Fewer tokens than this are never left for the answer when the window is nearly full: the upstream should say so."""
+
+
+class Outgoing(Struct, frozen=True):
+    """A request for one upstream. `body` is JSON; `sent` are its top-level fields."""
+
+    body: bytes
+    losses: list[Loss]
+    sent: frozenset[str]
+
+
+def encode_request(request: Request, *, model: str, route: str, profile: Profile, input_estimate: int = 0) -> Outgoing:
+    """Build the body for `model`. Raises `Rejection` for what must not be served as something else.
+
+    `route` is "provider/model". `input_estimate` is the prompt's size in tokens, used to fit the answer into the window.
+    """
+    refuse_unservable(request)
+    losses = list(request.losses)
+    context = Context(route, profile, {tool.name: tool for tool in request.tools}, losses)
+    _report_uncarried(request, context)
+    tools = encode_tools(request, context)
+    fields: dict[str, Any] = {"model": model, "messages": encode_messages(request, context)}
+    if tools:
+        fields["tools"] = tools
+        fields |= choice_fields(request, context)
+    elif request.tool_choice:
+        context.lose("tool_choice", "the model sees no tools")
+    fields |= _sampling(request, context)
+    fields[profile.request.max_tokens_field] = _max_tokens(request, context, input_estimate)
+    fields |= control_fields(request, context)
+    fields |= _format(request, context, fields["messages"])
+    fields |= _identity(request, context)
+    fields |= _streaming(request, profile)
+    fields |= profile.request.extra_body
+    for name in sorted(profile.request.drop & fields.keys()):
+        del fields[name]
+        context.lose(name, "the provider does not take it")
+    return Outgoing(json.encode(fields), losses, frozenset(fields))
+
+
+def asks_for_stream(request: Request, profile: Profile) -> bool:
+    """Whether the upstream is asked for a stream."""
+    return profile.request.stream == "always" or bool(request.body.stream)
+
+
+def _report_uncarried(request: Request, context: Context) -> None:
+    body = request.body
+    for name, (action, why) in UNCARRIED.items():
+        value = getattr(body, name)
+        if value in (None, []) or not _given(value):
+            continue
+        if name == "service_tier" and value == "auto":
+            continue  # what every provider does when asked nothing
+        if name == "context_management" and _keeps_all(json.decode(value)):
+            continue  # asks for nothing to be removed, and nothing is
+        context.lose(name, why, action)
+    context.lose_if_given(
+        "output_config.task_budget", request.output_config.task_budget, "the provider has no task budgets"
+    )
+    if request.thinking:
+        context.lose_if_given(
+            "thinking.block_binding", request.thinking.block_binding, "blocks are bound to their route"
+        )
+        if request.thinking.type == "between_tools":
+            context.lose("thinking.type", "notes between tools come as text", "approximated")
+
+
+def _keeps_all(management: Any) -> bool:
+    """Whether every edit is Claude Code's standing `clear_thinking` with `keep: all`, which clears nothing."""
+    edits = management.get("edits") if isinstance(management, dict) else None
+    return isinstance(edits, list) and all(isinstance(edit, dict) and edit.get("keep") == "all" for edit in edits)
+
+
+def _given(value: Any) -> bool:
+    return not isinstance(value, Raw) or wire.given(value)
+
+
+def _sampling(request: Request, context: Context) -> dict[str, Any]:
+    body = request.body
+    fields: dict[str, Any] = {}
+    for name in ("temperature", "top_p"):
+        if getattr(body, name) is not None:
+            fields[name] = getattr(body, name)
+    if body.top_k is not None:
+        if context.profile.request.top_k:
+            fields["top_k"] = body.top_k
+        else:
+            context.lose("top_k", "Chat Completions has no top_k")
+    if body.stop_sequences:
+        # Providers do not say which sequence matched, so Latimer watches for them itself (latimer.stages).
+        context.lose("stop_sequences", "matched here, not by the provider", "emulated")
+    return fields
+
+
+def _max_tokens(request: Request, context: Context, input_estimate: int) -> int:
+    """What the client asked, at most what the model gives and what its window has room for."""
+    wanted = limit = request.body.max_tokens
+    rules = context.profile.request
+    if rules.max_output:
+        limit = min(limit, rules.max_output)
+    if rules.context_window:
+        # An estimate errs; an eighth more keeps a slightly larger prompt from being refused for its answer's sake.
+        room = rules.context_window - input_estimate - input_estimate // 8
+        limit = min(limit, max(room, MIN_OUTPUT))
+    if limit < wanted:
+        context.lose("max_tokens", f"{wanted} is more than this model gives, sent as {limit}", "approximated")
+    return limit
+
+
+def _format(request: Request, context: Context, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Structured output, in the strongest form the provider has."""
+    wanted = request.output_config.format
+    if wanted is None:
+        return {}
+    style = context.profile.request.json_schema
+    if style == "json_schema":
+        strict = _is_strict(json.decode(wanted.schema))
+        schema = {"name": "output", "schema": wanted.schema, "strict": strict}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
+    context.lose("output_config.format", "the provider takes no schema, so the prompt carries it", "approximated")
+    instruction = f"Answer with JSON only, matching this JSON Schema:\n{bytes(wanted.schema).decode()}"
+    if (
+        messages
+        and messages[0]["role"] == context.profile.messages.system_role
+        and isinstance(messages[0]["content"], str)
+    ):
+        messages[0]["content"] += f"\n\n{instruction}"
+    else:
+        messages.insert(0, {"role": context.profile.messages.system_role, "content": instruction})
+    return {"response_format": {"type": "json_object"}} if style == "json_object" else {}
+
+
+def _is_strict(schema: Any) -> bool:
+    """Whether OpenAI's strict mode takes a schema as it is: closed objects, every property required."""
+    if isinstance(schema, list):
+        return all(_is_strict(item) for item in schema)
+    if not isinstance(schema, dict):
+        return True
+    properties = schema.get("properties")
+    if schema.get("type") == "object" or isinstance(properties, dict):
+        closed = schema.get("additionalProperties") is False
+        if not closed or set(schema.get("required", ())) != set(properties or ()):
+            return False
+    return all(_is_strict(value) for value in schema.values())
+
+
+def _identity(request: Request, context: Context) -> dict[str, Any]:
+    """Hashes of the user and the session where the provider has fields for them; never the ids themselves."""
+    if request.user_id is None:
+        return {}
+    rules = context.profile.request
+    fields: dict[str, Any] = {}
+    session = session_id(request.user_id)
+    if rules.session_key and session:
+        fields[rules.session_key] = _hashed(session)[:32]
+    if rules.user_id != "drop":
+        fields[rules.user_id] = _hashed(request.user_id)
+    context.lose(
+        "metadata.user_id",
+        "sent as a hash" if fields else "the provider needs no user id",
+        "approximated" if fields else "dropped",
+    )
+    return fields
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _streaming(request: Request, profile: Profile) -> dict[str, Any]:
+    if not asks_for_stream(request, profile):
+        return {}
+    if profile.request.usage == "unasked":
+        return {"stream": True}
+    return {"stream": True, "stream_options": {"include_usage": True}}

@@ -1,0 +1,1 @@
+"""Anthropic Messages: what the client speaks."""

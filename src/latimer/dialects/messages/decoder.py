@@ -1,0 +1,196 @@
+"""A Messages answer, streamed or whole, as events. Its grammar is the hub's, so both map event for event."""
+
+from __future__ import annotations
+
+from msgspec import MsgspecError, Raw, json
+
+from latimer.errors import STATUS, ErrorType, Failure
+from latimer.events import (
+    Block,
+    BlockStart,
+    BlockStop,
+    Delta,
+    Event,
+    Finish,
+    FinishReason,
+    Opaque,
+    OpaqueDelta,
+    Reasoning,
+    Signature,
+    Start,
+    Text,
+    ToolCall,
+    Usage,
+)
+from latimer.wire import messages as wire
+from latimer.wire import sse
+
+from .encoder import DIALECT
+
+FINISH_REASON: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_call",
+    "refusal": "content_filter",
+    "model_context_window_exceeded": "context_window",
+}
+
+_event: json.Decoder[wire.StreamEvent] = json.Decoder(wire.StreamEvent)
+_delta: json.Decoder[wire.BlockDelta] = json.Decoder(wire.BlockDelta)
+_stop: json.Decoder[wire.StopDelta] = json.Decoder(wire.StopDelta)
+_block: json.Decoder[wire.OutputBlock] = json.Decoder(wire.OutputBlock)
+
+
+def decode_usage(usage: wire.MessageUsage, start: Usage = Usage()) -> Usage:  # noqa: B008  # frozen
+    """The hub's counts; what a final usage leaves out was said at the start."""
+    details = usage.output_tokens_details
+    reasoning = (details.thinking_tokens if details else None) or 0
+    output = usage.output_tokens if usage.output_tokens is not None else start.output_tokens
+    if usage.input_tokens is None:
+        return Usage(start.input_tokens, output, start.cache_read_tokens, start.cache_write_tokens, reasoning)
+    read, write = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    return Usage(usage.input_tokens + read + write, output, read, write, reasoning)
+
+
+class StreamDecoder:
+    """Bytes in, events out. Blocks must come bracketed and in order, or the answer ends in a Failure."""
+
+    def __init__(self) -> None:
+        self._sse = sse.Decoder()
+        self._usage = Usage()
+        self._state = "IDLE"
+        self._index = -1
+        self._finish: Finish | None = None
+
+    def decode(self, data: bytes) -> list[Event]:
+        """The events that these bytes cause."""
+        try:
+            received = self._sse.decode(data)
+        except sse.EventTooLarge as error:
+            return self._broken(str(error))
+        return [event for message in received for event in self._message(message)]
+
+    def flush(self) -> list[Event]:
+        """The last events; an answer without its `message_stop` was cut."""
+        events = [event for message in self._sse.flush() for event in self._message(message)]
+        if self._state != "DONE":
+            events += self._broken("the stream ended before message_stop")
+        return events
+
+    def _message(self, message: sse.ServerSentEvent) -> list[Event]:
+        if self._state == "DONE" or not message.data.strip():
+            return []
+        try:
+            return self._translate(_event.decode(message.data))
+        except (MsgspecError, UnicodeDecodeError) as error:
+            return self._broken(f"an event that is not Messages: {error}")
+
+    def _translate(self, event: wire.StreamEvent) -> list[Event]:
+        match (self._state, event.type):
+            case (_, "ping"):
+                return []
+            case (_, "error"):
+                self._state = "DONE"
+                return [_failure(event.error)]
+            case ("IDLE", "message_start") if event.message:
+                self._state = "OPEN"
+                self._usage = decode_usage(event.message.usage)
+                return [Start(event.message.id, event.message.model, self._usage)]
+            case ("OPEN", "content_block_start") if event.index == self._index + 1 and not self._finish:
+                self._state, self._index = "BLOCK", event.index
+                return [BlockStart(event.index, decode_block(event.content_block))]
+            case ("BLOCK", "content_block_delta") if event.index == self._index:
+                return [_decode_delta(event.index, event.delta)]
+            case ("BLOCK", "content_block_stop") if event.index == self._index:
+                self._state = "OPEN"
+                return [BlockStop(event.index)]
+            case ("OPEN", "message_delta"):
+                self._finish = _finish(_stop.decode(event.delta), decode_usage(event.usage, self._usage))
+                return []
+            case ("OPEN", "message_stop") if self._finish:
+                self._state = "DONE"
+                return [self._finish]
+            case _:
+                return self._broken(f"{event.type} out of order")
+
+    def _broken(self, what: str) -> list[Event]:
+        if self._state == "DONE":
+            return []
+        self._state = "DONE"
+        return [Failure("api_error", what)]
+
+
+def decode_response(body: bytes) -> list[Event]:
+    """A whole message as events."""
+    try:
+        if b'"error"' in body and json.decode(body, type=wire.StreamEvent).type == "error":
+            return [_failure(json.decode(body, type=wire.StreamEvent).error)]
+        message = json.decode(body, type=wire.Message)
+        usage = decode_usage(message.usage)
+        events: list[Event] = [Start(message.id, message.model, usage)]
+        for index, raw in enumerate(message.content):
+            events += _whole_block(index, raw)
+    except (MsgspecError, UnicodeDecodeError) as error:
+        return [Failure("api_error", f"an answer that is not Messages: {error}")]
+    ending = wire.StopDelta(message.stop_reason, message.stop_sequence, message.stop_details)
+    return [*events, _finish(ending, usage)]
+
+
+def decode_block(raw: Raw) -> Block:
+    """A block at its start."""
+    block = _block.decode(raw)
+    match block.type:
+        case "text":
+            return Text()
+        case "thinking":
+            return Reasoning()
+        case "tool_use":
+            return ToolCall(block.id, block.name)
+        case _:
+            return Opaque(DIALECT, bytes(raw))
+
+
+def _whole_block(index: int, raw: Raw) -> list[Event]:
+    kind, block = decode_block(raw), _block.decode(raw)
+    inner: list[Event] = []
+    match kind:
+        case Text() if block.text:
+            inner = [Delta(index, block.text)]
+        case Reasoning():
+            inner = [Delta(index, block.thinking)] if block.thinking else []
+            inner += [Signature(index, block.signature)] if block.signature else []
+        case ToolCall():
+            inner = [Delta(index, bytes(block.input).decode())]
+        case _:
+            pass
+    return [BlockStart(index, kind), *inner, BlockStop(index)]
+
+
+def _decode_delta(index: int, raw: Raw) -> Event:
+    delta = _delta.decode(raw)
+    match delta.type:
+        case "text_delta":
+            return Delta(index, delta.text)
+        case "thinking_delta":
+            return Delta(index, delta.thinking)
+        case "input_json_delta":
+            return Delta(index, delta.partial_json)
+        case "signature_delta":
+            return Signature(index, delta.signature)
+        case _:
+            return OpaqueDelta(index, bytes(raw))
+
+
+def _finish(stop: wire.StopDelta, usage: Usage) -> Finish:
+    reason = FINISH_REASON.get(stop.stop_reason or "", "stop")
+    explanation = stop.stop_details.explanation if stop.stop_details else None
+    return Finish(reason, usage, stop.stop_sequence, explanation)
+
+
+def _failure(error: wire.ErrorBody | None) -> Failure:
+    if error is None:
+        return Failure("api_error", "an error event without an error")
+    known: dict[str, ErrorType] = {kind: kind for kind in STATUS}
+    return Failure(known.get(error.type, "api_error"), error.message, error.details)

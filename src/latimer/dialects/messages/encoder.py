@@ -1,0 +1,252 @@
+"""Events as Anthropic Messages, streamed or whole: https://docs.anthropic.com/en/docs/build-with-claude/streaming.
+
+Every event goes out as one preformatted write, since this runs once for each token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Raw, Struct, json
+
+from latimer.errors import Failure
+from latimer.events import (
+    Block,
+    BlockStart,
+    BlockStop,
+    Delta,
+    Event,
+    Finish,
+    FinishReason,
+    Opaque,
+    OpaqueDelta,
+    Reasoning,
+    Signature,
+    Start,
+    Text,
+    ToolCall,
+    Usage,
+)
+
+STOP_REASON: dict[FinishReason, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_call": "tool_use",
+    "content_filter": "refusal",
+    "context_window": "model_context_window_exceeded",
+}
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+DIALECT = "messages"
+
+_encode = json.Encoder().encode
+
+
+class Heading(Struct, frozen=True):
+    """What the client is told of the answer as a whole. `id` must be unique: clients merge answers that share one.
+
+    `model` is the name the client asked for, by which it knows prices and abilities.
+    """
+
+    id: str
+    model: str
+    request_id: str
+    hide_thinking: bool = False
+
+
+def encode_usage(usage: Usage) -> dict[str, Any]:
+    """Anthropic counts cached input apart from the rest, and clients add the cache counters up, so none is null."""
+    read, write = usage.cache_read_tokens, usage.cache_write_tokens
+    encoded: dict[str, Any] = {
+        "input_tokens": max(0, usage.input_tokens - read - write),
+        "cache_creation_input_tokens": write,
+        "cache_read_input_tokens": read,
+        "cache_creation": {"ephemeral_5m_input_tokens": write, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": usage.output_tokens,
+        "server_tool_use": None,
+        "service_tier": "standard",
+    }
+    if usage.reasoning_tokens:
+        encoded["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    return encoded
+
+
+def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
+    """The error envelope, as body of an HTTP error and as data of an `error` event."""
+    error: dict[str, Any] = {"type": failure.type, "message": failure.message}
+    if failure.details:
+        error["details"] = failure.details
+    return {"type": "error", "error": error, "request_id": request_id}
+
+
+class StreamEncoder:
+    """Events in, bytes of a Messages stream out."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._heading = heading
+        self._head = b""
+        self._muted = False
+        self._skipping = False
+        self._skipped = 0
+        self._started = False
+
+    def encode(self, event: Event) -> bytes:
+        """The bytes of one event; b'' when the client is not told of it."""
+        match event:
+            case Delta(data=data):
+                return b"" if self._muted else self._head + _encode(data) + b"}}\n\n"
+            case BlockStart(index=index, block=block):
+                return self._block_start(index - self._skipped, block)
+            case BlockStop(index=index):
+                return self._block_stop(index - self._skipped)
+            case Signature(index=index, data=data):
+                delta = {"type": "signature_delta", "signature": data}
+                return _event("content_block_delta", {"index": index - self._skipped, "delta": delta})
+            case OpaqueDelta(index=index, raw=raw):
+                if self._muted:
+                    return b""
+                return _event("content_block_delta", {"index": index - self._skipped, "delta": Raw(raw)})
+            case Start(usage=usage):
+                return self.start(usage)
+            case Finish():
+                return self._finish(event)
+            case Failure():
+                return _named("error", encode_failure(event, self._heading.request_id))
+
+    def start(self, usage: Usage) -> bytes:
+        """`message_start`, once: the gateway may need it before the upstream has said a word."""
+        if self._started:
+            return b""
+        self._started = True
+        return _event("message_start", {"message": _message(self._heading, [], None, usage)})
+
+    def _block_start(self, index: int, block: Block) -> bytes:
+        self._skipping = isinstance(block, Opaque) and block.dialect != DIALECT
+        if self._skipping:
+            self._muted = True
+            self._skipped += 1
+            return b""
+        self._muted = isinstance(block, Reasoning) and self._heading.hide_thinking
+        kind, key = _DELTAS.get(type(block), ("", ""))
+        self._head = (
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%s","%s":'
+            % (index, kind.encode(), key.encode())
+        )
+        return _event("content_block_start", {"index": index, "content_block": _empty(block)})
+
+    def _block_stop(self, index: int) -> bytes:
+        if self._skipping:
+            return b""
+        return b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % index
+
+    def _finish(self, finish: Finish) -> bytes:
+        body = {"delta": _ending(finish), "usage": encode_usage(finish.usage)}
+        return _event("message_delta", body) + b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+
+class WholeEncoder:
+    """Events in; nothing out until the last one, which brings the whole message: the stream, folded."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._heading = heading
+        self._content: list[Any] = []
+        self._block: Block = Text()
+        self._data: list[str] = []
+        self._signature = ""
+
+    def encode(self, event: Event) -> bytes:
+        """The message at its `Finish`, the error envelope at a `Failure`, else b''."""
+        match event:
+            case Delta(data=data):
+                self._data.append(data)
+            case BlockStart(block=block):
+                self._block, self._data, self._signature = block, [], ""
+            case Signature(data=data):
+                self._signature = data
+            case BlockStop():
+                hide = self._heading.hide_thinking
+                whole = _whole(self._block, "".join(self._data), self._signature, hide_thinking=hide)
+                self._content += [] if whole is None else [whole]
+            case Finish():
+                return _encode(_message(self._heading, self._content, event, event.usage))
+            case Failure():
+                return _encode(encode_failure(event, self._heading.request_id))
+            case Start() | OpaqueDelta():
+                pass
+        return b""
+
+
+def encode_response(events: Iterable[Event], heading: Heading) -> bytes:
+    """A whole message, or the error envelope when the answer ended in a failure."""
+    encoder = WholeEncoder(heading)
+    return b"".join([encoder.encode(event) for event in events])
+
+
+_DELTAS: dict[type, tuple[str, str]] = {
+    Text: ("text_delta", "text"),
+    Reasoning: ("thinking_delta", "thinking"),
+    ToolCall: ("input_json_delta", "partial_json"),
+}
+
+
+def _message(heading: Heading, content: list[Any], finish: Finish | None, usage: Usage) -> dict[str, Any]:
+    ending = _ending(finish) if finish else {"stop_reason": None, "stop_sequence": None, "stop_details": None}
+    return {
+        "id": heading.id,
+        "type": "message",
+        "role": "assistant",
+        "model": heading.model,
+        "content": content,
+        **ending,
+        "usage": encode_usage(usage),
+    }
+
+
+def _ending(finish: Finish) -> dict[str, Any]:
+    refused = finish.reason == "content_filter"
+    details = {"type": "refusal", "category": None, "explanation": finish.explanation} if refused else None
+    return {
+        "stop_reason": "stop_sequence" if finish.stop_sequence is not None else STOP_REASON[finish.reason],
+        "stop_sequence": finish.stop_sequence,
+        "stop_details": details,
+    }
+
+
+def _empty(block: Block) -> Any:
+    match block:
+        case Text():
+            return {"type": "text", "text": ""}
+        case Reasoning():
+            return {"type": "thinking", "thinking": "", "signature": ""}
+        case ToolCall(id=id, name=name):
+            return {"type": "tool_use", "id": id, "name": name, "input": {}}
+        case Opaque(raw=raw):
+            return Raw(raw)
+
+
+def _whole(block: Block, data: str, signature: str, *, hide_thinking: bool) -> Any:
+    match block:
+        case Text():
+            return {"type": "text", "text": data}
+        case Reasoning():
+            return {"type": "thinking", "thinking": "" if hide_thinking else data, "signature": signature}
+        case ToolCall(id=id, name=name):
+            return {"type": "tool_use", "id": id, "name": name, "input": _input(data)}
+        case Opaque(dialect=dialect, raw=raw):
+            return Raw(raw) if dialect == DIALECT else None
+
+
+def _input(data: str) -> Any:
+    """A call that the length limit cut off has no whole arguments; an object that says so keeps it from being run."""
+    try:
+        return json.decode(data) if data.strip() else {}
+    except ValueError:
+        return {"__unparsedToolInput": {"raw": data, "len": len(data)}}
+
+
+def _event(name: str, fields: dict[str, Any]) -> bytes:
+    return _named(name, {"type": name, **fields})
+
+
+def _named(name: str, body: dict[str, Any]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), _encode(body))

@@ -1,0 +1,193 @@
+"""A client's request, parsed: https://docs.anthropic.com/en/api/messages.
+
+Parsing is lenient where a newer client may know more than Latimer (unknown fields, blocks and roles), and strict where a
+wrong value would make the model answer another question.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Raw, Struct, json
+
+from latimer.errors import invalid
+from latimer.report import Loss
+from latimer.wire import messages as wire
+from latimer.wire.json_text import mend_surrogates
+
+from .admit import admit, admit_block
+
+NEW_VERSION = "2026-10-21"
+OLD_VERSION = "2023-06-01"
+SAMPLING = ("temperature", "top_p", "top_k")
+BILLING_HEADER = "x-anthropic-billing-header:"
+
+Role = Literal["user", "assistant", "system"]
+
+
+class Message(Struct, frozen=True):
+    """One message; string content is one text block. `index` is its place in the client's array, for paths."""
+
+    index: int
+    role: Role
+    blocks: list[wire.RequestBlock]
+    effort: str | None = None
+    clear_at: str | None = None
+
+    def path(self, block: int) -> str:
+        """Where a block stands in the client's request."""
+        return f"messages.{self.index}.content.{block}"
+
+
+class Request(Struct, frozen=True):
+    """A parsed request. `body` has the plain fields; the others are its parsed subtrees."""
+
+    body: wire.RequestBody
+    version: str
+    system: list[wire.TextBlock]
+    messages: list[Message]
+    tools: list[wire.Tool]
+    tool_choice: wire.ToolChoice | None
+    thinking: wire.Thinking | None
+    output_config: wire.OutputConfig
+    user_id: str | None
+    losses: list[Loss]
+
+    @property
+    def hides_thinking(self) -> bool:
+        """Whether the client wants thinking blocks without their text (`display: omitted`)."""
+        return self.thinking is not None and self.thinking.display == "omitted"
+
+    @property
+    def one_call(self) -> bool:
+        """Whether at most one tool call is allowed."""
+        return self.tool_choice is not None and bool(self.tool_choice.disable_parallel_tool_use)
+
+    @property
+    def tool_call_ids(self) -> frozenset[str]:
+        """Ids of every tool call in the conversation so far."""
+        blocks = (block for message in self.messages for block in message.blocks)
+        return frozenset(block.id for block in blocks if isinstance(block, wire.ToolUseBlock))
+
+
+def decode_request(raw: bytes, version: str = OLD_VERSION) -> Request:
+    """Parse the body of `POST /v1/messages`. Raises `Rejection` with a 400 that names the field at fault."""
+    losses: list[Loss] = []
+    body = admit(mend_surrogates(raw), wire.RequestBody, "", losses)
+    _check_body(body, version)
+    request = Request(
+        body=body,
+        version=version,
+        system=_system(body.system, losses),
+        messages=[_message(item, index, losses) for index, item in enumerate(body.messages)],
+        tools=[admit(item, wire.Tool, f"tools.{index}", losses) for index, item in enumerate(body.tools or [])],
+        tool_choice=_optional(body.tool_choice, wire.ToolChoice, "tool_choice", losses),
+        thinking=_optional(body.thinking, wire.Thinking, "thinking", losses),
+        output_config=_output_config(body, losses),
+        user_id=_user_id(body.metadata, losses),
+        losses=losses,
+    )
+    _check_request(request)
+    return request
+
+
+def _optional(raw: Raw, kind: type[Any], path: str, losses: list[Loss]) -> Any:
+    return admit(raw, kind, path, losses) if wire.given(raw) else None
+
+
+def _system(system: str | list[Raw] | None, losses: list[Loss]) -> list[wire.TextBlock]:
+    """The system prompt's blocks without Claude Code's billing line, which no model should read.
+
+    The line changes from session to session, so it would also defeat an upstream's prefix cache from the first token.
+    """
+    if isinstance(system, str):
+        blocks = [wire.TextBlock(system)] if system else []
+    else:
+        blocks = [admit(raw, wire.TextBlock, f"system.{i}", losses) for i, raw in enumerate(system or [])]
+    return [block for block in blocks if block.text and not block.text.startswith(BILLING_HEADER)]
+
+
+def _message(raw: Raw, index: int, losses: list[Loss]) -> Message:
+    path = f"messages.{index}"
+    message = admit(raw, wire.InputMessage, path, losses)
+    role: Role
+    match message.role:
+        case "user" | "assistant" | "system":
+            role = message.role
+        case _:
+            losses.append(Loss(f"{path}.role", "approximated", "unknown role, read as a user message"))
+            role = "user"
+    if isinstance(message.content, str):
+        blocks: list[wire.RequestBlock] = [wire.TextBlock(message.content)]
+    else:
+        blocks = [admit_block(item, f"{path}.content.{j}", losses) for j, item in enumerate(message.content)]
+    return Message(index, role, blocks, _effort(message, path, losses), message.clear_at)
+
+
+def _effort(message: wire.InputMessage, path: str, losses: list[Loss]) -> str | None:
+    config = _optional(message.output_config, wire.OutputConfig, f"{path}.output_config", losses)
+    return config.effort if config else None
+
+
+def _output_config(body: wire.RequestBody, losses: list[Loss]) -> wire.OutputConfig:
+    config: wire.OutputConfig = (
+        _optional(body.output_config, wire.OutputConfig, "output_config", losses) or wire.OutputConfig()
+    )
+    legacy = _optional(body.output_format, wire.OutputFormat, "output_format", losses)
+    if legacy and config.format:
+        raise invalid("output_format: cannot be given together with output_config.format")
+    return wire.OutputConfig(config.effort, config.format or legacy, config.task_budget)
+
+
+def _user_id(metadata: Raw, losses: list[Loss]) -> str | None:
+    parsed = _optional(metadata, wire.Metadata, "metadata", losses)
+    return parsed.user_id if parsed else None
+
+
+def session_id(user_id: str | None) -> str | None:
+    """The session in `metadata.user_id`, which Claude Code fills with a JSON string (measured, 2.1.330)."""
+    try:
+        parsed = json.decode(user_id or "")
+    except ValueError:
+        return None
+    session = parsed.get("session_id") if isinstance(parsed, dict) else None
+    return session if isinstance(session, str) else None
+
+
+def _check_body(body: wire.RequestBody, version: str) -> None:
+    if version not in (OLD_VERSION, NEW_VERSION):
+        raise invalid(f"anthropic-version: {version!r} is not a valid version; use {NEW_VERSION} or {OLD_VERSION}")
+    if not body.model:
+        raise invalid("model: String should have at least 1 character")
+    if body.max_tokens < 0:
+        raise invalid("max_tokens: must be greater than or equal to 0")
+    if not body.messages:
+        raise invalid("messages: at least one message is required")
+    if version == NEW_VERSION:
+        for name in SAMPLING:
+            if getattr(body, name) is not None:
+                raise invalid(f"{name}: Extra inputs are not permitted with anthropic-version {NEW_VERSION}")
+
+
+def _check_request(request: Request) -> None:
+    choice = request.tool_choice
+    if choice and choice.type == "tool" and choice.name not in {tool.name for tool in request.tools}:
+        raise invalid(f"tool_choice.name: tool {choice.name!r} not found in tools")
+    if choice and choice.type in ("any", "tool") and not request.tools:
+        raise invalid("tool_choice: may only be specified while providing tools")
+    if request.version == NEW_VERSION:
+        _check_new_version(request)
+
+
+def _check_new_version(request: Request) -> None:
+    """What API version 2026-10-21 no longer takes."""
+    for message in request.messages:
+        for place, block in enumerate(message.blocks):
+            if message.role == "assistant" and isinstance(block, wire.DocumentBlock):
+                raise invalid(f"{message.path(place)}: document blocks are not permitted in assistant messages")
+            if message.role == "user" and isinstance(block, wire.TextBlock) and _cites(block):
+                raise invalid(f"{message.path(place)}.citations: not permitted on text in user messages")
+
+
+def _cites(block: wire.TextBlock) -> bool:
+    return wire.given(block.citations) and bytes(block.citations) != b"[]"

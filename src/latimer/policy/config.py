@@ -1,0 +1,383 @@
+"""The configuration: a TOML file and the command line's flags become a `Config`. docs/configuration.md has the keys."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from latimer.errors import ConfigError
+from latimer.policy.presets import ModelRules, Overlay, Preset, model_rules, preset_for_url, presets, sections
+from latimer.policy.retry import RetryRules
+from latimer.policy.tables import check, join, merge, nearest
+from latimer.profile import Profile
+
+Dialect = Literal["auto", "chat", "responses", "messages"]
+Seconds = Annotated[float, Meta(gt=0)]
+
+SECRET = re.compile(r"(env|keyring|file|command):.+", re.DOTALL)
+"""A reference to a secret; the secret itself never stands in a configuration."""
+LITERAL = "literal:"
+"""Marks a secret that this process made up itself (`latimer run`); a file can not hold one."""
+
+_SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"})
+_PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_FORMS = "env:NAME, keyring:NAME, file:PATH or command:COMMAND"
+
+
+class Server(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Latimer listens, and its limits."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 4002
+    """0 takes a free port."""
+    token: str = ""
+    """Reference to the token clients must show; '' asks for none, which only a loopback address may do."""
+    max_body_bytes: Annotated[int, Meta(ge=1024)] = 64 * 1024 * 1024
+    ping_seconds: Seconds = 5.0
+    """Silence towards the client after which a ping is sent."""
+    commit_seconds: Seconds = 5.0
+    """How long an upstream may take before the client gets its 200 and pings."""
+    connect_timeout_seconds: Seconds = 10.0
+    idle_timeout_seconds: Seconds = 600.0
+    """Silence of an upstream after which it is given up."""
+
+
+class Provider(Struct, frozen=True):
+    """One upstream. `base_url` has no trailing slash and no endpoint's path."""
+
+    name: str
+    base_url: str
+    dialect: Literal["chat"] = "chat"
+    api_key: str = ""
+    """Reference to the key; '' sends none."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request; a value may be a reference."""
+    preset: str = ""
+    rules: Overlay = field(default_factory=dict)
+    models: tuple[ModelRules, ...] = ()
+
+
+class Config(Struct, frozen=True):
+    """Everything Latimer was told. `routes` maps an id, glob, tier or `default` to its chain of `provider/model`."""
+
+    server: Server
+    providers: Mapping[str, Provider]
+    routes: Mapping[str, tuple[str, ...]]
+    retry: RetryRules
+    source: str
+
+
+class Flags(Struct, frozen=True):
+    """What the command line and the environment say; None or '' where they are silent. They override the file."""
+
+    upstream: str = ""
+    model: str = ""
+    dialect: str = ""
+    api_key_env: str = ""
+    host: str = ""
+    port: int | None = None
+    token_env: str = ""
+    context_window: int | None = None
+    tries: int | None = None
+    base_wait_seconds: float | None = None
+
+
+def over(base: Flags, top: Flags) -> Flags:
+    """What `top` says, and where it is silent what `base` says."""
+    said = {name: value for name, value in msgspec.structs.asdict(top).items() if value not in (None, "")}
+    return msgspec.structs.replace(base, **said)
+
+
+class ModelTable(Profile, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rules for the models that fit a glob."""
+
+    match: str
+
+
+class ProviderTable(Profile, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One upstream, as the file says it."""
+
+    base_url: str = ""
+    dialect: Dialect = "auto"
+    api_key: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    preset: str = ""
+    models: list[ModelTable] = field(default_factory=list)
+
+
+class ConfigTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    server: Server = Server()
+    providers: dict[str, ProviderTable] = field(default_factory=dict)
+    routes: dict[str, str | list[str]] = field(default_factory=dict)
+    retry: RetryRules = RetryRules()
+
+
+_NO_FLAGS = Flags()
+
+
+def parse(text: str, source: str, flags: Flags = _NO_FLAGS) -> Config:
+    """The configuration in TOML `text`, which was read from `source`, under the flags.
+
+    Raises ConfigError, naming the source, the key's path and what to write instead.
+    """
+    try:
+        tables = tomllib.loads(text)
+        check(tables, ConfigTable, "")
+    except (tomllib.TOMLDecodeError, ConfigError) as error:
+        kind = "this is not valid TOML: " if isinstance(error, tomllib.TOMLDecodeError) else ""
+        raise ConfigError(f"{source}: {kind}{error}") from None
+    if not tables.get("providers") and not flags.upstream:
+        raise ConfigError(no_provider_text(source))
+    try:
+        return _build(_with_flags(tables, flags), source)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def from_upstream(upstream: str, model: str, dialect: str = "auto", api_key_env: str = "") -> Config:
+    """The configuration of `--upstream … --model …` alone. Raises ConfigError."""
+    return parse("", "command line", Flags(upstream=upstream, model=model, dialect=dialect, api_key_env=api_key_env))
+
+
+def seed_flags(environ: Mapping[str, str]) -> Flags:
+    """The settings of the script this project began as; empty unless UPSTREAM_HOST is set. Raises ConfigError.
+
+    UPSTREAM_HOST is a host or an http(s) URL, UPSTREAM_PATH the path of its endpoint, FORCED_MODEL the model for
+    every id, API_KEY the key, LISTEN_PORT the port, MAX_RETRIES the tries, BASE_WAIT_SECONDS the first wait.
+    """
+    host = environ.get("UPSTREAM_HOST", "").strip().rstrip("/")
+    if not host:
+        return _NO_FLAGS
+    base = host if "://" in host else f"https://{host}"
+    port = environ.get("LISTEN_PORT")
+    tries = environ.get("MAX_RETRIES")
+    wait = environ.get("BASE_WAIT_SECONDS")
+    return Flags(
+        upstream=f"{base}/{environ.get('UPSTREAM_PATH', '/v1/chat/completions').strip().lstrip('/')}",
+        model=environ.get("FORCED_MODEL", ""),
+        api_key_env="API_KEY" if environ.get("API_KEY") else "",
+        port=int(_number("LISTEN_PORT", port)) if port else None,
+        tries=max(1, int(_number("MAX_RETRIES", tries))) if tries else None,
+        base_wait_seconds=_number("BASE_WAIT_SECONDS", wait) if wait else None,
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file."""
+    schema: dict[str, Any] = _sorted_lists(msgspec.json.schema(ConfigTable))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Latimer configuration", **schema}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def no_provider_text(path: str) -> str:
+    """How to get a provider, for those who have none; `path` is where the file belongs."""
+    return (
+        "no provider is configured. Name one on the command line:\n"
+        "  latimer serve --upstream https://api.example.com/v1 --model NAME --api-key-env EXAMPLE_API_KEY\n"
+        f"or write one to {path}:\n"
+        "  [providers.example]\n"
+        '  base_url = "https://api.example.com/v1"\n'
+        '  api_key = "env:EXAMPLE_API_KEY"\n'
+        "  [routes]\n"
+        '  default = "example/NAME"\n'
+        "`latimer demo` needs neither key nor provider."
+    )
+
+
+def _with_flags(tables: dict[str, Any], flags: Flags) -> dict[str, Any]:
+    """The file's tables under the flags. --model sends every id to one model, so it replaces the routes."""
+    server = {"host": flags.host, "port": flags.port, "token": f"env:{flags.token_env}" if flags.token_env else ""}
+    retry = {"tries": flags.tries, "base_wait_seconds": flags.base_wait_seconds}
+    over: dict[str, Any] = {"server": _said(server), "retry": _said(retry)}
+    name = ""
+    if flags.upstream:
+        base_url = _base_url(flags.upstream, "--upstream")
+        name = _name_of(base_url)
+        if not flags.model:
+            raise ConfigError("--upstream needs --model NAME: the model that answers every id Claude Code asks for")
+        key = f"env:{flags.api_key_env}" if flags.api_key_env else ""
+        table = _said({"base_url": base_url, "dialect": flags.dialect, "api_key": key})
+        # A provider of the file that happens to have this name must not lend its key to another host.
+        tables = {**tables, "providers": {**tables.get("providers", {}), name: table}}
+    elif flags.api_key_env or flags.dialect:
+        raise ConfigError("--api-key-env and --dialect describe the provider of --upstream, which is missing")
+    merged = merge(tables, over)
+    if flags.model:
+        target = f"{name}/{flags.model}" if name else _model_target(flags.model, tables.get("providers", {}))
+        merged["routes"] = {"default": target}
+    if flags.context_window is not None:
+        merged = _with_window(merged, flags.context_window)
+    check(merged, ConfigTable, "")
+    return merged
+
+
+def _with_window(tables: dict[str, Any], window: int) -> dict[str, Any]:
+    rule = {"match": "*", "request": {"context_window": window}}
+    providers = tables.get("providers", {})
+    return {**tables, "providers": {n: {**t, "models": [*t.get("models", []), rule]} for n, t in providers.items()}}
+
+
+def _model_target(model: str, providers: Mapping[str, Any]) -> str:
+    if model.split("/", 1)[0] in providers or len(providers) != 1:
+        return model
+    return f"{next(iter(providers))}/{model}"
+
+
+def _said(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, "")}
+
+
+def _build(tables: dict[str, Any], source: str) -> Config:
+    server = msgspec.convert(tables["server"], Server)
+    _check_server(server)
+    providers = {name: _provider(name, table) for name, table in tables["providers"].items()}
+    routes = {key: _chain(key, value, providers) for key, value in tables.get("routes", {}).items()}
+    if not routes:
+        first = next(iter(providers))
+        raise ConfigError(f'no model is routed: add --model {first}/NAME, or [routes] with default = "{first}/NAME"')
+    return Config(server, providers, routes, msgspec.convert(tables["retry"], RetryRules), source)
+
+
+def _check_server(server: Server) -> None:
+    _check_secret(server.token, "server.token", "LATIMER_TOKEN")
+    if not server.token and not is_loopback(server.host):
+        raise ConfigError(
+            f"server.host {server.host!r} can be reached from other machines, so a token is required: "
+            'set the environment variable LATIMER_TOKEN, or server.token = "env:NAME", or listen on 127.0.0.1'
+        )
+
+
+def _provider(name: str, table: Mapping[str, Any]) -> Provider:
+    path = join("providers", name)
+    if not _PROVIDER_NAME.fullmatch(name):
+        raise ConfigError(f"{path}: a provider's name is made of letters, digits, '.', '_' and '-'")
+    _check_dialect(table.get("dialect", "auto"), path)
+    _check_secret(table.get("api_key", ""), f"{path}.api_key", f"{re.sub('[^A-Z0-9]', '_', name.upper())}_API_KEY")
+    headers = table.get("headers", {})
+    for header, value in headers.items():
+        if header.lower() in _SECRET_HEADERS:
+            _check_secret(value, join(f"{path}.headers", header), "NAME")
+    written = _base_url(table["base_url"], f"{path}.base_url") if table.get("base_url") else ""
+    preset = _preset(name, table.get("preset", ""), written, path)
+    base_url = written or (preset.base_url if preset else "")
+    return Provider(
+        name=name,
+        base_url=base_url,
+        api_key=table.get("api_key", "") or _usual_key(preset, base_url, headers),
+        headers=headers,
+        preset=preset.name if preset else "",
+        rules=sections(table),
+        models=model_rules(table.get("models", [])),
+    )
+
+
+def _preset(name: str, wanted: str, base_url: str, path: str) -> Preset | None:
+    """The preset that is named, else the one of the same name, else the one of the base_url's host."""
+    known = presets()
+    if wanted and wanted not in known:
+        raise ConfigError(f"{path}.preset: there is no preset {wanted!r}{nearest(wanted, known, 'presets')}")
+    if wanted or name in known:
+        return known[wanted or name]
+    if not base_url:
+        raise ConfigError(f"{path} needs a base_url: there is no preset {name!r}{nearest(name, known, 'presets')}")
+    return preset_for_url(base_url)
+
+
+def _usual_key(preset: Preset | None, base_url: str, headers: Mapping[str, str]) -> str:
+    """The variable users of this provider keep their key in, for the provider's own hosts only."""
+    if preset is None or not preset.api_key_env or preset_for_url(base_url) != preset:
+        return ""
+    return "" if any(header.lower() in _SECRET_HEADERS for header in headers) else f"env:{preset.api_key_env}"
+
+
+def _chain(key: str, value: str | list[str], providers: Mapping[str, Provider]) -> tuple[str, ...]:
+    path = join("routes", key)
+    chain = (value,) if isinstance(value, str) else tuple(value)
+    if not chain:
+        raise ConfigError(f'{path}: an empty list routes nowhere; write "provider/model"')
+    for target in chain:
+        name, _, model = target.partition("/")
+        if not name or not model:
+            raise ConfigError(f'{path}: {target!r} should be "provider/model"{_example(target, providers)}')
+        if name not in providers:
+            raise ConfigError(f"{path}: {target!r} names no configured provider{nearest(name, providers, 'providers')}")
+    return chain
+
+
+def _example(target: str, providers: Mapping[str, Provider]) -> str:
+    name = target.strip("/")
+    if name in providers:
+        return f', such as "{name}/MODEL"'
+    return f', such as "{next(iter(providers))}/{name or "MODEL"}"'
+
+
+def _check_dialect(dialect: str, path: str) -> None:
+    if dialect in ("responses", "messages"):
+        raise ConfigError(f"{path}.dialect: {dialect!r} is not in this version of Latimer; use 'chat' (or 'auto')")
+
+
+def _check_secret(value: str, path: str, variable: str) -> None:
+    """Refuse a secret itself. The message must not repeat it."""
+    if value and not SECRET.fullmatch(value):
+        raise ConfigError(
+            f"{path} must not hold the secret itself. Put it into an environment variable and write "
+            f'"env:{variable}"; allowed forms: {_FORMS}'
+        )
+
+
+def _base_url(url: str, path: str) -> str:
+    trimmed = url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
+    try:
+        parts = urlsplit(trimmed)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{path}: expected a URL such as https://api.example.com/v1")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(f"{path}: a URL must not hold a user or password; use api_key or headers")
+    if parts.query or parts.fragment:
+        raise ConfigError(f"{path}: the base URL must have no query and no fragment")
+    return trimmed
+
+
+def _name_of(base_url: str) -> str:
+    """A short name for a provider: its preset's, else the main word of its host, else 'upstream'."""
+    preset = preset_for_url(base_url)
+    if preset:
+        return preset.name
+    host = (urlsplit(base_url).hostname or "").lower()
+    words = [word for word in host.split(".")[:-1] if len(word) > 3 and _PROVIDER_NAME.fullmatch(word)]
+    return words[-1] if words and not re.fullmatch(r"[\d.:]+", host) else "upstream"
+
+
+def _sorted_lists(value: Any) -> Any:
+    """Defaults that are sets come out in any order; the schema should be the same each time."""
+    if isinstance(value, dict):
+        return {key: _sorted_lists(item) for key, item in value.items()}
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return sorted(value)
+    return value
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"the environment variable {name} should be a number, not {text!r}") from None

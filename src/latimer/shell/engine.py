@@ -1,0 +1,124 @@
+"""What a local engine or a provider tells of itself: the context window, and exact token counts where it counts.
+
+llama.cpp: `GET /props`, `POST /apply-template`, `POST /tokenize` (tools/server/README.md of ggml-org/llama.cpp).
+vLLM and SGLang: `max_model_len` in `GET /models`. OpenRouter and others: `context_length` there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+import aiohttp
+from msgspec import json
+from msgspec.structs import replace
+
+from latimer.errors import ConfigError
+from latimer.policy.config import Config, Provider, Server
+from latimer.policy.routing import Route, route_names, routes_for
+from latimer.profile import Profile
+from latimer.shell.upstream import UpstreamClient
+
+log = logging.getLogger(__name__)
+
+ASK_SECONDS = 3.0
+WINDOW_KEYS = ("context_length", "max_model_len", "context_window", "max_context_length")
+
+
+class Engines:
+    """Asks the upstreams of a configuration once, in the background; what they tell goes into `learned`, by route."""
+
+    def __init__(self, config: Config, upstream: UpstreamClient, learned: dict[str, Profile]) -> None:
+        self._learned = learned
+        self._config = config
+        self._upstream = upstream
+        self._tokenizers: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin asking. Requests do not wait for the answers."""
+        self._task = asyncio.create_task(self._ask_all())
+
+    async def stop(self) -> None:
+        """Stop asking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def count(self, route: Route, messages: list[Any], tools: list[Any]) -> int | None:
+        """The prompt's tokens as the upstream counts them, None when it does not."""
+        if route.name not in self._tokenizers:
+            return None
+        template = await self._post(route.provider, "/apply-template", {"messages": messages, "tools": tools})
+        prompt = template.get("prompt") if isinstance(template, dict) else None
+        if not isinstance(prompt, str):
+            return None
+        counted = await self._post(route.provider, "/tokenize", {"content": prompt, "add_special": True})
+        tokens = counted.get("tokens") if isinstance(counted, dict) else None
+        return len(tokens) if isinstance(tokens, list) else None
+
+    async def _ask_all(self) -> None:
+        for name in route_names(self._config):
+            route = routes_for(self._config, name, self._learned)[0]
+            window, tokenizes = await ask(self._upstream, route.provider, route.model)
+            if tokenizes:
+                self._tokenizers.add(name)
+            if window and not route.profile.request.context_window:
+                request = replace(route.profile.request, context_window=window)
+                self._learned[name] = replace(route.profile, request=request)
+                log.info("%s: context window %d", name, window)
+
+    async def _post(self, provider: Provider, path: str, body: dict[str, Any]) -> Any:
+        return await _fetch(self._upstream, provider, "POST", _root(provider) + path, json.encode(body))
+
+
+async def context_window(provider: Provider, model: str) -> int:
+    """The model's context window in tokens, 0 when nobody tells."""
+    client = UpstreamClient(Server(), os.environ)
+    try:
+        window, _ = await ask(client, provider, model)
+    finally:
+        await client.close()
+    return window
+
+
+async def ask(client: UpstreamClient, provider: Provider, model: str) -> tuple[int, bool]:
+    """The context window (0 unknown), and whether the engine has llama.cpp's tokenizing calls."""
+    models = await _fetch(client, provider, "GET", f"{provider.base_url}/models")
+    entry = _entry(models, model)
+    window = next((entry[key] for key in WINDOW_KEYS if isinstance(entry.get(key), int)), 0)
+    # Only llama.cpp lists models with this; asking other providers for /props would be noise in their logs.
+    if not isinstance(entry.get("meta"), dict) and entry.get("owned_by") != "llamacpp":
+        return window, False
+    props = await _fetch(client, provider, "GET", _root(provider) + "/props")
+    settings = props.get("default_generation_settings") if isinstance(props, dict) else None
+    size = settings.get("n_ctx") if isinstance(settings, dict) else None
+    return (size if isinstance(size, int) else window), isinstance(size, int)
+
+
+def _entry(models: Any, model: str) -> dict[str, Any]:
+    """The model's own entry in a list of models; a server with one model may know it by another name."""
+    entries = models.get("data") if isinstance(models, dict) else models
+    known = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    named = [entry for entry in known if entry.get("id") == model]
+    if named or len(known) == 1:
+        return (named or known)[0]
+    return {}
+
+
+async def _fetch(client: UpstreamClient, provider: Provider, method: str, url: str, body: bytes | None = None) -> Any:
+    """A JSON answer, None when there is none: these questions are optional, so nothing here is an error."""
+    headers = {"Content-Type": "application/json"} if body else {}
+    timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
+    try:
+        headers |= await client.credentials(provider)
+        async with client.session.request(method, url, data=body, headers=headers, timeout=timeout) as response:
+            return json.decode(await response.read()) if response.status == 200 else None
+    except (aiohttp.ClientError, ConfigError, OSError, ValueError):
+        return None
+
+
+def _root(provider: Provider) -> str:
+    return provider.base_url.removesuffix("/v1")

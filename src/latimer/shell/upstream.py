@@ -1,0 +1,138 @@
+"""The upstream client: one request out, its answer's bytes in, every failure named."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from latimer.dialects.chat.error_body import ErrorBody, read_body
+from latimer.dialects.chat.errors import Asked, ConnectionKind, connection_failure, failure_of
+from latimer.errors import ConfigError, Failure
+from latimer.policy.config import Provider, Server
+from latimer.policy.routing import Route
+from latimer.shell.secrets import request_headers
+
+MAX_ERROR_BYTES = 256 * 1024
+
+
+class UpstreamError(Exception):
+    """The upstream refused, or could not be reached (`status` 0)."""
+
+    def __init__(self, failure: Failure, status: int = 0, error: ErrorBody | None = None) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.status = status
+        self.error = error or ErrorBody()
+
+
+class Reply:
+    """The body of a 200 answer."""
+
+    def __init__(self, response: aiohttp.ClientResponse, asked: Asked) -> None:
+        self._content = response.content
+        self._asked = asked
+        self._host = response.url.authority
+
+    async def read(self) -> bytes:
+        """What has arrived, at least one byte; b'' at the end. Raises `UpstreamError` when the connection breaks."""
+        try:
+            return await self._content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamError(named_failure(error, self._host, self._asked)) from error
+
+
+class UpstreamClient:
+    """A pool of connections to all upstreams."""
+
+    def __init__(self, server: Server, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._credentials: dict[str, dict[str, str]] = {}
+        # No read timeout: it would arm a timer for every read (`latimer.shell.silence`).
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=server.connect_timeout_seconds)
+        self.session = aiohttp.ClientSession(
+            timeout=timeout,
+            trust_env=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=20),
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            read_bufsize=2**17,
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.session.close()
+
+    @asynccontextmanager
+    async def post(self, route: Route, body: bytes, asked: Asked) -> AsyncIterator[Reply]:
+        """Send a request; yields the answer. Leaving before its end closes the connection. Raises `UpstreamError`."""
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
+        url = f"{route.provider.base_url}/chat/completions"
+        try:
+            headers |= await self.credentials(route.provider)
+        except ConfigError as error:
+            raise UpstreamError(Failure("authentication_error", str(error), should_retry=False)) from error
+        try:
+            response = await self.session.post(url, data=body, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamError(named_failure(error, route.provider.base_url, asked)) from error
+        try:
+            if response.status != 200:
+                raise await _refusal(response, asked)
+            yield Reply(response, asked)
+        finally:
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
+
+    async def credentials(self, provider: Provider) -> dict[str, str]:
+        """The provider's key and own headers, resolved once. None of the client's headers goes upstream.
+
+        Raises `ConfigError`.
+        """
+        if provider.name not in self._credentials:
+            found = await asyncio.to_thread(request_headers, provider, self._environ)
+            self._credentials[provider.name] = found
+        return self._credentials[provider.name]
+
+
+async def _refusal(response: aiohttp.ClientResponse, asked: Asked) -> UpstreamError:
+    try:
+        body = await response.content.read(MAX_ERROR_BYTES)
+    except (aiohttp.ClientError, OSError):
+        body = b""
+    error = read_body(body)
+    failure = failure_of(response.status, response.headers, error, asked, time.time())
+    return UpstreamError(failure, response.status, error)
+
+
+def named_failure(error: BaseException, host: str, asked: Asked) -> Failure:
+    """What aiohttp or the system raised, as a failure that says what to check."""
+    text = str(error) or type(error).__name__
+    return connection_failure(_kind(error), asked, text if host in text else f"{host}: {text}")
+
+
+_KINDS: tuple[tuple[type[BaseException], ConnectionKind], ...] = (
+    (aiohttp.ClientSSLError, "tls"),
+    (ssl.SSLError, "tls"),
+    (aiohttp.ClientConnectorDNSError, "dns"),
+    (socket.gaierror, "dns"),
+    (TimeoutError, "timeout"),
+    (ConnectionRefusedError, "refused"),
+    (ConnectionResetError, "reset"),
+    (BrokenPipeError, "reset"),
+    (aiohttp.ServerDisconnectedError, "reset"),
+    (aiohttp.ClientPayloadError, "reset"),
+)
+
+
+def _kind(error: BaseException) -> ConnectionKind:
+    """The cause: aiohttp wraps the system's error in one of its own."""
+    candidates = (error, getattr(error, "os_error", None))
+    return next((kind for known, kind in _KINDS if any(isinstance(c, known) for c in candidates)), "other")

@@ -1,0 +1,1 @@
+"""The wire: what each API's reference says, as types. No logic."""

@@ -1,0 +1,27 @@
+"""JSON text that is not quite JSON."""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: kept
+    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"  # half of one
+    rb"|\\[^u]"  # any other escape, so that an escaped backslash is not read as the start of one
+)
+_REPLACEMENT = rb"\ufffd"
+
+
+def mend_surrogates(raw: bytes) -> bytes:
+    r"""Replace lone surrogate escapes (`"\ud83d"`) by U+FFFD, as JavaScript's `toWellFormed` does.
+
+    JavaScript writes them when it cut a string inside an emoji; no JSON reader that checks takes them.
+    """
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return raw
+    return _ESCAPE.sub(_mend, raw)
+
+
+def _mend(match: re.Match[bytes]) -> bytes:
+    text = match.group()
+    return _REPLACEMENT if len(text) == 6 else text

@@ -1,0 +1,290 @@
+"""Anthropic Messages, as its API reference and the official SDK's types have it, plus what Claude Code sends beyond them.
+
+Requests: https://docs.anthropic.com/en/api/messages. Blocks forbid unknown fields so that the parser notices them
+(`latimer.dialects.messages.admit` then reports and strips them); subtrees that pass unchanged stay raw JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Raw, Struct, field
+
+NULL = Raw(b"null")
+"""An absent raw subtree; msgspec has no optional `Raw`."""
+
+
+def given(raw: Raw) -> bool:
+    """Whether a raw subtree is there and not null."""
+    return raw != NULL
+
+
+# --- request: sources and blocks ------------------------------------------------------------------------------------
+
+
+class Base64Source(Struct, frozen=True, tag="base64", forbid_unknown_fields=True):
+    media_type: str
+    data: str
+
+
+class URLSource(Struct, frozen=True, tag="url", forbid_unknown_fields=True):
+    url: str
+
+
+class FileSource(Struct, frozen=True, tag="file", forbid_unknown_fields=True):
+    file_id: str
+
+
+class TextSource(Struct, frozen=True, tag="text", forbid_unknown_fields=True):
+    data: str
+    media_type: str = "text/plain"
+
+
+class ContentSource(Struct, frozen=True, tag="content", forbid_unknown_fields=True):
+    content: str | list[Raw]
+
+
+ImageSource = Base64Source | URLSource | FileSource
+DocumentSource = Base64Source | URLSource | FileSource | TextSource | ContentSource
+
+
+class TextBlock(Struct, frozen=True, tag="text", forbid_unknown_fields=True):
+    text: str
+    cache_control: Raw = NULL
+    citations: Raw = NULL
+
+
+class ImageBlock(Struct, frozen=True, tag="image", forbid_unknown_fields=True):
+    source: ImageSource
+    cache_control: Raw = NULL
+    transformations: Raw = NULL
+
+
+class DocumentBlock(Struct, frozen=True, tag="document", forbid_unknown_fields=True):
+    source: DocumentSource
+    title: str | None = None
+    context: str | None = None
+    citations: Raw = NULL
+    cache_control: Raw = NULL
+
+
+class SearchResultBlock(Struct, frozen=True, tag="search_result", forbid_unknown_fields=True):
+    content: list[Raw]
+    source: str
+    title: str
+    citations: Raw = NULL
+    cache_control: Raw = NULL
+
+
+class ThinkingBlock(Struct, frozen=True, tag="thinking", forbid_unknown_fields=True):
+    thinking: str
+    signature: str = ""
+
+
+class RedactedThinkingBlock(Struct, frozen=True, tag="redacted_thinking", forbid_unknown_fields=True):
+    data: str
+
+
+class ToolUseBlock(Struct, frozen=True, tag="tool_use", forbid_unknown_fields=True):
+    id: str
+    name: str
+    input: Raw
+    cache_control: Raw = NULL
+    caller: Raw = NULL
+    toolset_name: str | None = None
+
+
+class ToolResultBlock(Struct, frozen=True, tag="tool_result", forbid_unknown_fields=True):
+    tool_use_id: str
+    content: str | list[Raw] | None = None
+    is_error: bool | None = None
+    cache_control: Raw = NULL
+    toolset_name: str | None = None
+
+
+class ToolReferenceBlock(Struct, frozen=True, tag="tool_reference", forbid_unknown_fields=True):
+    tool_name: str
+    cache_control: Raw = NULL
+
+
+class UnknownBlock(Struct, frozen=True):
+    """A block of a type that this version has no word for."""
+
+    type: str
+    raw: bytes
+
+
+KnownBlock = (
+    TextBlock
+    | ImageBlock
+    | DocumentBlock
+    | SearchResultBlock
+    | ThinkingBlock
+    | RedactedThinkingBlock
+    | ToolUseBlock
+    | ToolResultBlock
+    | ToolReferenceBlock
+)
+RequestBlock = KnownBlock | UnknownBlock
+
+# --- request: top level ---------------------------------------------------------------------------------------------
+
+
+class Metadata(Struct, frozen=True, forbid_unknown_fields=True):
+    user_id: str | None = None
+
+
+class ToolChoice(Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class Thinking(Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["adaptive", "enabled", "disabled", "between_tools"]
+    budget_tokens: int | None = None
+    display: str | None = None
+    block_binding: Raw = NULL
+
+
+class OutputFormat(Struct, frozen=True, forbid_unknown_fields=True):
+    schema: Raw
+    type: Literal["json_schema"] = "json_schema"
+
+
+class OutputConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    format: OutputFormat | None = None
+    task_budget: Raw = NULL
+
+
+class Tool(Struct, frozen=True, forbid_unknown_fields=True):
+    """A tool the client runs itself. Types other than `custom` are Anthropic's own tools."""
+
+    name: str = ""
+    input_schema: Raw = Raw(b'{"type":"object","properties":{}}')
+    description: str | None = None
+    type: str | None = None
+    strict: bool | None = None
+    defer_loading: bool | None = None
+    eager_input_streaming: bool | None = None
+    input_examples: Raw = NULL
+    allowed_callers: list[str] | None = None
+    cache_control: Raw = NULL
+
+
+class InputMessage(Struct, frozen=True, forbid_unknown_fields=True):
+    role: str
+    content: str | list[Raw] = ""
+    output_config: Raw = NULL
+    clear_at: str | None = None
+
+
+class RequestBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every top-level field of the official SDK's stable and beta request, and Claude Code's `safeguards`."""
+
+    model: str
+    messages: list[Raw]
+    max_tokens: int
+    system: str | list[Raw] | None = None
+    stream: bool | None = None
+    stop_sequences: list[str] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    tools: list[Raw] | None = None
+    tool_choice: Raw = NULL
+    metadata: Raw = NULL
+    thinking: Raw = NULL
+    output_config: Raw = NULL
+    output_format: Raw = NULL
+    service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
+    cache_control: Raw = NULL
+    container: Raw = NULL
+    diagnostics: Raw = NULL
+    billing_policy: Raw = NULL
+    mcp_servers: list[Raw] | None = None
+    context_management: Raw = NULL
+    compaction: Raw = NULL
+    fallbacks: str | list[Raw] | None = None
+    fallback_credit_token: Raw = NULL
+    thread: Raw = NULL
+    safeguards: Raw = NULL
+    user_profile_id: str | None = None
+    workspace_id: str | None = None
+    betas: list[str] | None = None
+
+
+# --- response, as read back from a Messages stream ----------------------------------------------------------------------
+
+
+class OutputTokensDetails(Struct, frozen=True):
+    thinking_tokens: int | None = None
+
+
+class MessageUsage(Struct, frozen=True):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    output_tokens_details: OutputTokensDetails | None = None
+
+
+class StopDetails(Struct, frozen=True):
+    explanation: str | None = None
+
+
+class Message(Struct, frozen=True):
+    id: str
+    model: str
+    content: list[Raw] = field(default_factory=list)
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    stop_details: StopDetails | None = None
+    usage: MessageUsage = MessageUsage()
+
+
+class StopDelta(Struct, frozen=True):
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    stop_details: StopDetails | None = None
+
+
+class ErrorBody(Struct, frozen=True):
+    type: str
+    message: str
+    details: dict[str, Any] | None = None
+
+
+class StreamEvent(Struct, frozen=True):
+    """Any event of a Messages stream: `type` says which of the other fields are there."""
+
+    type: str
+    index: int = 0
+    message: Message | None = None
+    content_block: Raw = NULL
+    delta: Raw = NULL
+    usage: MessageUsage = MessageUsage()
+    error: ErrorBody | None = None
+
+
+class BlockDelta(Struct, frozen=True):
+    type: str
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    partial_json: str = ""
+
+
+class OutputBlock(Struct, frozen=True):
+    """A block of an answer; `input` only in a whole message."""
+
+    type: str
+    id: str = ""
+    name: str = ""
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    input: Raw = Raw(b"{}")
