@@ -34,8 +34,8 @@ class Answer:
     """Bytes through, and what became of them.
 
     `spoken`: the client has been told something that cannot be taken back, so the request must not be tried again.
-    `failure`: how it went wrong; while not `spoken` the client has not been told. `usage`: at the end, if all went well.
-    `over`: nothing more is needed from the upstream.
+    `failure`: how it went wrong; while not `spoken` the client has not been told. `usage`: at the end, if all went
+    well. `over`: nothing more is needed from the upstream.
     """
 
     def __init__(self, decoder: Decoder, stages: list[Stage], encoder: Encoder) -> None:

@@ -5,7 +5,8 @@
     └── Rejection        one request cannot be served; carries the `Failure` that the client is told
 
 A `Failure` is both: the body of an HTTP error before the answer began, and the last event of one that had begun.
-Types and statuses: Anthropic's errors page; what Claude Code does with each was measured and stands in `docs/errors.md`.
+Types and statuses: Anthropic's errors page; what Claude Code does with each was measured and stands in
+`docs/errors.md`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ FinishReason = Literal["stop", "length", "tool_call", "content_filter", "context
 
 
 class Usage(Struct, frozen=True):
-    """Tokens of one exchange. `input_tokens` counts the whole prompt, cached or not; `output_tokens` counts reasoning."""
+    """Tokens of one exchange. `input_tokens` counts the whole prompt, cached or not; `output_tokens` reasoning too."""
 
     input_tokens: int = 0
     output_tokens: int = 0

@@ -43,7 +43,8 @@ class ReasoningRules(Struct, frozen=True, forbid_unknown_fields=True):
     """How thinking is asked for, and how it goes back."""
 
     control: Literal["effort", "effort_object", "thinking_type", "enable_thinking", "none"] = "effort"
-    """`effort`: `reasoning_effort`; `effort_object`: `reasoning.effort`; `thinking_type`: `thinking.type` (and effort, if
+    """`effort`: `reasoning_effort`; `effort_object`: `reasoning.effort`; `thinking_type`: `thinking.type` (and effort,
+    if
     mapped); `enable_thinking`: a switch with a budget; `none`: no control."""
     efforts: dict[Effort, str] = field(
         default_factory=lambda: {

@@ -26,7 +26,7 @@ class Loss(Struct, frozen=True, order=True):
 
 
 def summarize(losses: Iterable[Loss]) -> list[Loss]:
-    """Losses of the same kind at different places of a list become one, their index written as `*`; first seen first."""
+    """Losses of one kind at different places of a list become one, their index written as `*`; first seen first."""
     return list(dict.fromkeys(Loss(_INDEX.sub(".*", loss.field), loss.action, loss.why) for loss in losses))
 
 

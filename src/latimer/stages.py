@@ -35,8 +35,8 @@ class Stage(Protocol):
 class StopSequences:
     """Ends the answer where one of the client's stop sequences begins, and says which.
 
-    Only text is searched, never reasoning or arguments. What may be the beginning of a sequence is held back, so that no
-    part of one is ever shown. The earliest match wins, then the first listed.
+    Only text is searched, never reasoning or arguments. What may be the beginning of a sequence is held back, so that
+    no part of one is ever shown. The earliest match wins, then the first listed.
     """
 
     def __init__(self, sequences: list[str], input_estimate: int) -> None:

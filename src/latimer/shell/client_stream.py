@@ -1,7 +1,7 @@
 """The client's end of an answer: when the 200 goes out, pings in silence, and what a failure still can be.
 
-Committing late keeps the HTTP status honest and retries possible; committing early keeps the client patient. Claude Code
-gives up after 360 s without headers and 300 s without a byte (measured, 2.1.330); pings count as bytes.
+Committing late keeps the HTTP status honest and retries possible; committing early keeps the client patient. Claude
+Code gives up after 360 s without headers and 300 s without a byte (measured, 2.1.330); pings count as bytes.
 """
 
 from __future__ import annotations

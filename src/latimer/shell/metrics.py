@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Metrics:
-    """What has happened since the start. Labels are routes, statuses and kinds of tokens, never anything a user wrote."""
+    """What has happened since the start. Labels are routes, statuses and kinds of tokens, never what a user wrote."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()

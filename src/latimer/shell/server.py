@@ -194,14 +194,14 @@ class LatimerServer:
 
     # --- about this server -------------------------------------------------------------------------------------------
 
-    async def _health(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
+    async def _health(self, _request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         return json_response({"status": "ok", "version": __version__}, request_id)
 
-    async def _metrics(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
+    async def _metrics(self, _request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         body = metrics.text(self._gateway.metrics)
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4", "request-id": request_id})
 
-    async def _landing(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
+    async def _landing(self, _request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         return web.Response(text=_LANDING, headers={"request-id": request_id})
 
 

@@ -1,4 +1,5 @@
-"""Anthropic Messages, as its API reference and the official SDK's types have it, plus what Claude Code sends beyond them.
+"""Anthropic Messages, as its API reference and the official SDK's types have it, plus what Claude Code sends beyond
+them.
 
 Requests: https://docs.anthropic.com/en/api/messages. Blocks forbid unknown fields so that the parser notices them
 (`latimer.dialects.messages.admit` then reports and strips them); subtrees that pass unchanged stay raw JSON.
@@ -217,7 +218,7 @@ class RequestBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     betas: list[str] | None = None
 
 
-# --- response, as read back from a Messages stream ----------------------------------------------------------------------
+# --- response, as read back from a Messages stream ------------------------------------------------------------------
 
 
 class OutputTokensDetails(Struct, frozen=True):

@@ -47,7 +47,7 @@ class Decoder:
         return events
 
     def flush(self) -> list[ServerSentEvent]:
-        """The last event. The standard drops one without its blank line; servers that forget it are common, so it counts."""
+        """The last event. The standard drops one without its blank line; servers forget it often, so it counts."""
         events: list[ServerSentEvent] = []
         for line in b"".join(self._unfinished).splitlines():
             self._line(line, events)

@@ -24,8 +24,8 @@ def is_object(text: str) -> bool:
 
 
 def normalize(text: str) -> str:
-    """The arguments as a JSON object's text: nothing or `null` becomes `{}`, a string that holds an object is unwrapped,
-    any other value goes under `value`. Raises `MalformedArguments`.
+    """The arguments as a JSON object's text: nothing or `null` becomes `{}`, a string that holds an object is
+    unwrapped, any other value goes under `value`. Raises `MalformedArguments`.
     """
     if not text.strip():
         return "{}"

@@ -230,7 +230,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     # By the issuers' prefixes: anywhere with a digit in it, otherwise as a word of its own ("task-specific" is none).
     (re.compile(r"sk-(?=[\w-]{0,200}[0-9])[\w-]{6,}"), _MASK),
     (re.compile(r"(?<![\w-])(?:sk|pk|rk|gsk|xai|nvapi|hf|csk|pplx|tgp|fw|r8|gh[opsu]|github_pat)[-_][\w-]{8,}"), _MASK),
-    (re.compile(r"(?:AIza[\w-]{20,}|eyJ[\w-]{10,}\.[\w.-]{10,})"), _MASK),
+    (re.compile(r"(?:AIza[\w-]{20,}|eyJ[\w-]{10,400}\.[\w.-]{10,})"), _MASK),
     # By their length: no word and no model's name has so many letters and digits in a row.
     (re.compile(r"(?=[A-Za-z]{0,200}[0-9])(?=[0-9]{0,200}[A-Za-z])[A-Za-z0-9]{32,}(?:\.[A-Za-z0-9]{8,})?"), _MASK),
     (re.compile(r"(?<![\w/.-])(?=[\w+-]{0,200}[0-9])[A-Za-z0-9_+-]{64,}={0,2}"), _MASK),

@@ -96,12 +96,13 @@ def decode_error(status: int, headers: Mapping[str, str], body: bytes, asked: As
 
 def decode_body_error(body: Any, asked: Asked) -> Failure:
     """The failure in decoded JSON that came with status 200: a whole body, or a chunk in the middle of a stream."""
-    error = read_error(body)
-    return failure_of(error.status, {}, error, asked, 0.0)
+    return failure_of(200, {}, read_error(body), asked, 0.0)
 
 
 def failure_of(status: int, headers: Mapping[str, str], error: ErrorBody, asked: Asked, now: float) -> Failure:
-    """The failure of an error that was read before, for a caller that needs the reading itself too."""
+    """The failure of an error that was read before, for a caller that needs the reading too (`policy.lessons` does)."""
+    if status < 300:
+        status = error.status
     if exact := _overflow(status, error, asked) or _output_limit(status, error, asked):
         return Failure("invalid_request_error", capped(exact, MESSAGE_LIMIT))
     cause = cause_of(status, error)

@@ -1,9 +1,9 @@
 """History: the client's messages as chat messages, in an order that every server takes.
 
-Chat Completions wants each assistant message with tool calls followed at once by one `tool` message per call. Anthropic puts
-the results into the next user message, beside other content; Claude Code may put system messages after them, and Esc or a
-compaction may leave calls without results. Each function here depends on the messages alone, so the same beginning of a
-conversation gives the same bytes every turn.
+Chat Completions wants each assistant message with tool calls followed at once by one `tool` message per call. Anthropic
+puts the results into the next user message, beside other content; Claude Code may put system messages after them, and
+Esc or a compaction may leave calls without results. Each function here depends on the messages alone, so the same
+beginning of a conversation gives the same bytes every turn.
 """
 
 from __future__ import annotations

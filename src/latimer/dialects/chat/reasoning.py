@@ -1,8 +1,8 @@
 """Reasoning: how much is asked for, and how it travels to the client and back.
 
 A provider's reasoning comes back to us in the thinking block's signature, which clients return byte for byte (measured
-with Claude Code 2.1.330: 20 kB, across turns, `--resume` and subagents). So Latimer keeps no state, and each provider gets
-its reasoning back in the field it came in: the ones that demand it are satisfied, the others ignore or use it.
+with Claude Code 2.1.330: 20 kB, across turns, `--resume` and subagents). So Latimer keeps no state, and each provider
+gets its reasoning back in the field it came in: the ones that demand it are satisfied, the others ignore or use it.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def control_fields(request: Request, context: Context) -> dict[str, Any]:
 
 
 def _thinking_type(request: Request, effort: Effort | None, word: str) -> dict[str, Any]:
-    """DeepSeek, Moonshot and Z.ai: a switch, and an effort beside it only while it is on (else DeepSeek answers 400)."""
+    """DeepSeek, Moonshot, Z.ai: a switch, and an effort beside it only while it is on (else DeepSeek answers 400)."""
     if effort == "none":
         return {"thinking": {"type": "disabled"}}
     switch = {"thinking": {"type": "enabled"}} if request.thinking or effort else {}

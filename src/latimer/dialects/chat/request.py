@@ -1,7 +1,7 @@
 """The request body: what a client asked, as `POST /chat/completions` takes it.
 
-https://platform.openai.com/docs/api-reference/chat/create. The body is built field by field from what is known, never by
-copying the client's; every field of the client's is carried, reported as a loss, or refused.
+https://platform.openai.com/docs/api-reference/chat/create. The body is built field by field from what is known, never
+by copying the client's; every field of the client's is carried, reported as a loss, or refused.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Outgoing(Struct, frozen=True):
 def encode_request(request: Request, *, model: str, route: str, profile: Profile, input_estimate: int = 0) -> Outgoing:
     """Build the body for `model`. Raises `Rejection` for what must not be served as something else.
 
-    `route` is "provider/model". `input_estimate` is the prompt's size in tokens, used to fit the answer into the window.
+    `route` is "provider/model". `input_estimate` is the prompt's size in tokens, used to fit the answer into the
+    window.
     """
     refuse_unservable(request)
     losses = list(request.losses)

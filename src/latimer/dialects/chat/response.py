@@ -1,4 +1,4 @@
-"""The response: bytes of a stream or of a whole answer in, events out. A whole answer is a stream that arrived at once."""
+"""The response: bytes of a stream or of a whole answer in, events out. A whole one is a stream that arrived at once."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ResponseDecoder:
         return events + self._stream.flush(complete=True)
 
     def fail(self, failure: Failure) -> list[Event]:
-        """End the answer with a failure of the connection; an answer that had its finish reason is whole all the same."""
+        """End the answer with a failure of the connection; one that had its finish reason is whole all the same."""
         return self._stream.flush(complete=True) if self.finished else self._stream.fail(failure)
 
     def _sniff(self, data: bytes) -> bool:

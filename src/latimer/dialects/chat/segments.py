@@ -1,7 +1,7 @@
 """Segments: the blocks of an answer while they are being read.
 
-Chat Completions has no brackets, so the decoder infers them. At most one segment is open on the hub; the others wait with
-what has arrived for them. An open tool call gives way only when its JSON is complete, so that calls which a server
+Chat Completions has no brackets, so the decoder infers them. At most one segment is open on the hub; the others wait
+with what has arrived for them. An open tool call gives way only when its JSON is complete, so that calls which a server
 interleaves still come out one after the other.
 """
 
@@ -43,7 +43,7 @@ class Segment:
 
     @property
     def complete(self) -> bool:
-        """Whether the next segment may open: text and reasoning end when something else begins, a call with its JSON."""
+        """Whether the next segment may open: text and reasoning end when another begins, a call with its JSON."""
         return self.kind != "call" or (bool(self.name) and is_object(self.text))
 
 

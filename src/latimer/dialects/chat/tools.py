@@ -23,7 +23,7 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 def upstream_name(name: str) -> str:
-    """A legal function name: the tool's own, or its beginning with a hash that keeps it unique and the same every turn."""
+    """A legal function name: the tool's own, or its beginning with a hash, unique and the same every turn."""
     if LEGAL_NAME.fullmatch(name):
         return name
     return f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:55]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,7 +1,7 @@
 """A client's request, parsed: https://docs.anthropic.com/en/api/messages.
 
-Parsing is lenient where a newer client may know more than Latimer (unknown fields, blocks and roles), and strict where a
-wrong value would make the model answer another question.
+Parsing is lenient where a newer client may know more than Latimer (unknown fields, blocks and roles), and strict where
+a wrong value would make the model answer another question.
 """
 
 from __future__ import annotations
