@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -64,10 +65,10 @@ def find_gguf() -> Path:
     """
     spec = find_spec(MODEL_MODULE)
     folders = spec.submodule_search_locations if spec else None
-    files = [file for folder in folders or () for file in sorted(Path(folder).glob("*.gguf"))]
-    if not files:
+    found = [file for folder in folders or () for file in sorted(Path(folder).glob("*.gguf"))]
+    if not found:
         raise LocalModelError(INSTALL_MODEL)
-    return files[0]
+    return found[0]
 
 
 def model_name(gguf: Path) -> str:
@@ -84,12 +85,12 @@ def local_model(gguf: Path | None = None, *, context_window: int = CONTEXT_WINDO
     """
     if find_spec("xllamacpp") is None:
         raise LocalModelError(INSTALL_SERVER)
-    gguf = gguf or find_gguf()
-    if not gguf.is_file():
-        raise LocalModelError(f"there is no model file {gguf}")
+    file = gguf or find_gguf()
+    if not file.is_file():
+        raise LocalModelError(f"there is no model file {file}")
     # -P: a folder named like one of our imports in the working directory must not be taken for it.
     command = [sys.executable, "-P", "-m", "latimer.local_model", "--with-parent"]
-    command += ["--gguf", str(gguf), "--context-window", str(context_window)]
+    command += ["--context-window", str(context_window), *(["--gguf", str(gguf)] if gguf else [])]
     start = time.monotonic()
     with (
         tempfile.TemporaryFile() as log,
@@ -98,7 +99,7 @@ def local_model(gguf: Path | None = None, *, context_window: int = CONTEXT_WINDO
         try:
             url = _ready_url(child, log)
             window = _context_window(url)
-            yield LocalModel(f"{url}/v1", model_name(gguf), window, time.monotonic() - start, child.pid)
+            yield LocalModel(f"{url}/v1", model_name(file), window, time.monotonic() - start, child.pid)
         finally:
             _stop(child)
 
@@ -165,8 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Ctrl-C reaches the whole foreground group; it is the parent that decides when this ends.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        gguf = options.gguf or find_gguf()
-        server = _serve(gguf, options.port, options.context_window)
+        server = _serve(options.gguf, options.port, options.context_window)
     except LocalModelError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -181,15 +181,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os._exit(0)
 
 
-def _serve(gguf: Path, port: int, context_window: int) -> Any:
+def _serve(gguf: Path | None, port: int, context_window: int) -> Any:
     """Start llama.cpp's server threads in this process; they run as long as the returned object lives."""
+    file = gguf or find_gguf()
     try:
         llama: Any = importlib.import_module("xllamacpp")
     except ImportError as error:
         raise LocalModelError(f"{INSTALL_SERVER} ({error})") from error
     options = llama.CommonParams()
-    options.model.path = str(gguf)
-    options.model_alias = {model_name(gguf)}
+    options.model.path = str(file)
+    options.model_alias = {model_name(file)}
+    if not gguf:
+        options.chat_template = files("latimer").joinpath("smollm2.jinja").read_text("utf-8")
     options.port = port
     options.n_ctx = context_window
     # One conversation at a time: further slots would each get only their share of the window.
@@ -198,7 +201,9 @@ def _serve(gguf: Path, port: int, context_window: int) -> Any:
     options.n_predict = MAX_ANSWER_TOKENS
     # The same question gets the same answer, unless the request itself says otherwise.
     options.sampling.temp = 0.0
-    threads = min(os.cpu_count() or 1, 8)
+    # One core stays free: llama.cpp's threads wait for each other by spinning, and with every core taken by them, any
+    # other busy process slows them down tenfold.
+    threads = max(1, min((os.cpu_count() or 1) - 1, 8))
     options.cpuparams.n_threads = options.cpuparams_batch.n_threads = threads
     options.verbosity = 1
     options.warmup = False
@@ -210,7 +215,7 @@ def _serve(gguf: Path, port: int, context_window: int) -> Any:
     try:
         return llama.Server(options)
     except RuntimeError as error:
-        raise LocalModelError(f"llama.cpp cannot serve {gguf.name}: {error}") from error
+        raise LocalModelError(f"llama.cpp cannot serve {file.name}: {error}") from error
 
 
 if __name__ == "__main__":
