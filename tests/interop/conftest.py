@@ -7,6 +7,7 @@ from pathlib import Path
 import anthropic
 import pytest
 
+from latimer.local_model import LocalModel, local_model
 from tests.interop.claude import TOKEN
 from tests.interop.sdk import Sdk
 from tests.latimer_process import Latimer, latimer
@@ -67,3 +68,10 @@ def sdk(bench: Sdk) -> Iterator[Sdk]:
     bench.upstream.play([])
     yield bench
     check(bench.upstream)
+
+
+@pytest.fixture(scope="session")
+def llama_server() -> Iterator[LocalModel]:
+    """llama.cpp's own server with a real model, on a port of its own."""
+    with local_model() as model:
+        yield model

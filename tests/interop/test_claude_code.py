@@ -183,7 +183,7 @@ def test_error_in_a_stream_after_some_text(claude: ClaudeCode, upstream: Upstrea
 
 
 def test_error_in_a_stream_before_any_text(claude: ClaudeCode, upstream: Upstream) -> None:
-    error = {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}
+    error = {"error": {"message": "The server is overloaded", "type": "server_error", "code": 503}}
     upstream.play(coding.first_then(lambda _: events(error), Say("All well now.")))
     assert claude.ask("say something").text == "All well now."
 
@@ -218,7 +218,8 @@ def test_unknown_upstream_model(claude: ClaudeCode, upstream: Upstream) -> None:
     upstream.play([], rules=Rules(model="something-else"))
     run = claude.ask("say hello")
     assert run.failed
-    assert len(upstream.exchanges) <= 2, "the client tries once more without streaming, that is all"
+    assert "does not offer the model m" in run.text, "the message must say what to change"
+    assert len(upstream.exchanges) == 1
     assert all("does not exist" in complaint for complaint in upstream.refused)
     upstream.exchanges.clear()
 
@@ -246,7 +247,7 @@ def test_a_web_page_instead_of_an_answer(version: str, gateway: Latimer, upstrea
     upstream.play(lambda _: html())
     run = ClaudeCode(version, tmp_path / "home", gateway.url, FEW_RETRIES).ask("say hello")
     assert run.failed
-    assert "html" in run.text.lower(), "the message must say that a web page came back"
+    assert "web page" in run.text
 
 
 def test_context_command_asks_no_model(claude: ClaudeCode, upstream: Upstream) -> None:

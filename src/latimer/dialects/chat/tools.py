@@ -52,13 +52,16 @@ def hash_text(text: str, length: int) -> str:
 
 def loaded_names(request: Request) -> list[str]:
     """Names that `tool_reference` blocks have brought in so far, in order of first reference."""
+    results = (
+        block
+        for message in request.messages
+        for block in message.blocks
+        if isinstance(block, wire.ToolResultBlock) and isinstance(block.content, list)
+    )
     names: dict[str, None] = {}
-    for message in request.messages:
-        for block in message.blocks:
-            if isinstance(block, wire.ToolResultBlock) and isinstance(block.content, list):
-                for raw in block.content:
-                    if b'"tool_reference"' in bytes(raw):
-                        names[json.decode(raw).get("tool_name", "")] = None
+    for raw in (raw for block in results for raw in block.content or ()):
+        if isinstance(raw, Raw) and b'"tool_reference"' in bytes(raw):
+            names[json.decode(raw).get("tool_name", "")] = None
     return list(names)
 
 
