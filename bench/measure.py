@@ -17,7 +17,7 @@ from bench.proxies import ROOT, Process
 from bench.workloads import Workload
 
 IDLE_AFTER = 1.0  # seconds from the ready line to the reading of idle memory
-NEED_FRESH = ("start", "resident", "resident per stream")
+NEED_FRESH = ("start", "start cpu", "resident", "resident per stream")
 Values = dict[tuple[str, str], list[float]]  # (workload, proxy) -> one value a round
 
 
@@ -112,6 +112,8 @@ def _fresh(names: list[str], workloads: dict[str, Workload]) -> Iterator[tuple[s
         for key, workload in workloads.items():
             if workload.measure == "start":
                 yield from ((key, name, running[name].started * 1e3) for name in names)
+            elif workload.measure == "start cpu":
+                yield from ((key, name, running[name].started_cpu * 1e3) for name in names)
             elif workload.measure == "resident":
                 yield from ((key, name, running[name].resident() / 1e6) for name in names)
             else:

@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.client import Dialect
 
 ROOT = Path(__file__).parent.parent
-INSTALL_NGINX = "nginx is the yardstick and is not installed: apt-get install nginx-light (or brew install nginx)"
+INSTALL_NGINX = "nginx is the yardstick and is not installed: apt-get install nginx-light"
 _NGINX_CONF = """
 daemon off; worker_processes 1; pid {home}/nginx.pid; error_log {home}/error.log; {user}
 events {{ worker_connections 4096; }}
@@ -46,13 +46,17 @@ class StartError(Exception):
 
 @dataclass
 class Process:
-    """A running process tree that listens on `port`; `started` is seconds from exec to ready."""
+    """A running process tree that listens on `port`; `started` is seconds from exec to ready, `started_cpu` of CPU."""
 
     name: str
     dialect: Dialect
     popen: subprocess.Popen[str]
     port: int
     started: float = 0.0
+    started_cpu: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started_cpu = self.cpu()
 
     def pids(self) -> list[int]:
         """The process and all its descendants."""

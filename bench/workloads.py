@@ -8,13 +8,16 @@ from typing import Literal
 from bench.client import Load
 from bench.proxies import Process
 
-Measure = Literal["cpu per token", "cpu per request", "added first token", "resident per stream", "start", "resident"]
+Measure = Literal[
+    "cpu per token", "cpu per request", "added first token", "resident per stream", "start", "start cpu", "resident"
+]
 UNITS: dict[Measure, str] = {
     "cpu per token": "us CPU/token",
     "cpu per request": "us CPU/request",
     "added first token": "ms added",
     "resident per stream": "KB/stream",
     "start": "ms to ready",
+    "start cpu": "ms CPU to ready",
     "resident": "MB resident",
 }
 
@@ -63,7 +66,7 @@ class Workload:
 WORKLOADS: dict[str, Workload] = {
     "paced32": Workload("32 streams at 100 tokens/s", "cpu per token", connections=32, tokens=300, rate=100),
     "paced512": Workload(
-        "512 streams at 20 tokens/s", "cpu per token", connections=512, tokens=60, rate=20, usual=False
+        "512 streams at 20 tokens/s", "cpu per token", connections=512, tokens=200, rate=20, usual=False
     ),
     "unpaced": Workload("32 streams, unpaced", "cpu per token", connections=32, requests=6, tokens=300),
     "tools32": Workload(
@@ -83,6 +86,7 @@ WORKLOADS: dict[str, Workload] = {
     "cpu50": Workload("50 KB request: CPU", "cpu per request", requests=60, tokens=2, body_bytes=50_000),
     "cpu500": Workload("500 KB request: CPU", "cpu per request", requests=30, tokens=2, body_bytes=500_000),
     "start": Workload("exec to ready", "start"),
+    "startcpu": Workload("exec to ready: CPU", "start cpu"),
     "idle": Workload("resident, idle", "resident"),
     "memory": Workload(
         "memory of 256 open streams", "resident per stream", connections=256, tokens=20, rate=10, usual=False

@@ -42,7 +42,7 @@ class Answer:
         self._decoder = decoder
         self._stages = stages
         self._encoder = encoder
-        self._start: bytes = b""
+        self._start: Start | None = None
         self.spoken = False
         self.failure: Failure | None = None
         self.usage: Usage | None = None
@@ -51,6 +51,11 @@ class Answer:
     def over(self) -> bool:
         """Whether the upstream's connection can be let go."""
         return self.failure is not None or self.usage is not None or self._decoder.done
+
+    @property
+    def announced(self) -> bool:
+        """Whether the upstream has said that nothing more follows."""
+        return self._decoder.done
 
     @property
     def settling(self) -> bool:
@@ -78,17 +83,18 @@ class Answer:
         """The start is held until something follows it: until then a failure can still be an honest HTTP status."""
         if self.failure is not None or self.usage is not None:
             return b""
-        out = self._encoder.encode(event)
         if isinstance(event, Start):
-            self._start = out
+            self._start = event
             return b""
         if isinstance(event, Failure):
             self.failure = event
-            return out if self.spoken else b""
+            return self._encoder.encode(event) if self.spoken else b""
         if isinstance(event, Finish):
             self.usage = event.usage
+        out = self._encoder.encode(event)
         if not out:
             return b""
-        out, self._start = self._start + out, b""
+        if self._start is not None:
+            out, self._start = self._encoder.encode(self._start) + out, None
         self.spoken = True
         return out

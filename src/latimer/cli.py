@@ -13,58 +13,70 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
 import platformdirs
-import typer
 
 from latimer import __version__
 from latimer.errors import ConfigError, LatimerError
 
 if TYPE_CHECKING:
-    from latimer.policy.config import Config, Flags
+    from latimer.policy.config import Config
 
-app = typer.Typer(
-    name="latimer",
-    help="Run Claude Code on any model: the Anthropic Messages API in front of any OpenAI-compatible provider.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-config_app = typer.Typer(help="The configuration file.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(config_app, name="config")
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+FILE = click.Path(path_type=Path)
+LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
+DIALECTS = click.Choice(["auto", "chat", "responses", "messages"])
+SHELLS = click.Choice(["sh", "fish", "powershell", "json"])
 
 
-class Shell(StrEnum):
-    """Whose syntax `env` writes."""
-
-    sh = "sh"
-    fish = "fish"
-    powershell = "powershell"
-    json = "json"
-
-
-def _option(name: str, text: str, **rest: Any) -> Any:
+def _option(name: str, text: str, **rest: Any) -> Decorator[Any]:
     """An option with its environment variable, LATIMER_<NAME>."""
-    return typer.Option(name, help=text, envvar=f"LATIMER_{name.strip('-').replace('-', '_').upper()}", **rest)
+    variable = f"LATIMER_{name.strip('-').replace('-', '_').upper()}"
+    return click.option(name, help=text, envvar=variable, show_envvar=True, **rest)
 
 
-ConfigPath = Annotated[Path | None, _option("--config", "Configuration file.", metavar="FILE")]
-Upstream = Annotated[str, _option("--upstream", "Base URL of an OpenAI-compatible API.", metavar="URL")]
-Model = Annotated[str, _option("--model", "The model that answers for every id.", metavar="NAME")]
-DialectName = Annotated[str, _option("--dialect", "What --upstream speaks: auto or chat.", metavar="NAME")]
-ApiKeyEnv = Annotated[str, _option("--api-key-env", "Variable that holds the key of --upstream.", metavar="VAR")]
-Host = Annotated[str, _option("--host", "Address to listen on.  [default: 127.0.0.1]", metavar="ADDRESS")]
-Port = Annotated[int | None, _option("--port", "Port, 0 for any free one.  [default: 4002]", metavar="N")]
-TokenEnv = Annotated[str, _option("--token-env", "Variable that holds the token clients must show.", metavar="VAR")]
-Window = Annotated[int | None, _option("--context-window", "Tokens that the model can see.", metavar="N", min=1)]
-LogLevel = Annotated[str, _option("--log-level", "debug, info, warning or error.", metavar="LEVEL")]
-LogFile = Annotated[Path | None, _option("--log-file", "Where the log goes.", metavar="FILE")]
-AsJson = Annotated[bool, _option("--json", "Write JSON.")]
+CONFIG = _option(
+    "--config", "Configuration file; by default config.toml in the user's folder.", type=FILE, metavar="FILE"
+)
+UPSTREAM = _option("--upstream", "Base URL of an OpenAI-compatible API, as its provider prints it.", metavar="URL")
+MODEL = _option("--model", "The model that every id goes to: one of --upstream, or provider/model.", metavar="NAME")
+DIALECT = _option("--dialect", "What --upstream speaks: auto or chat.", type=DIALECTS, metavar="NAME")
+API_KEY_ENV = _option("--api-key-env", "Variable that holds the key of --upstream.", metavar="VAR")
+HOST = _option("--host", "Address to listen on; 127.0.0.1 unless said otherwise.", metavar="ADDRESS")
+PORT = _option("--port", "Port; 4002 unless said otherwise, 0 for any free one.", type=int, metavar="N")
+TOKEN_ENV = _option(
+    "--token-env", "Variable that holds the token clients must show; LATIMER_TOKEN where it is set.", metavar="VAR"
+)
+WINDOW = _option(
+    "--context-window", "Tokens that the models take, prompt and answer.", type=click.IntRange(min=1), metavar="N"
+)
+LOG_LEVEL = _option(
+    "--log-level", "debug, info, warning or error.", type=LEVELS, default="info", show_default=True, metavar="LEVEL"
+)
+LOG_FILE = _option("--log-file", "Where the log goes; serve writes to standard error.", type=FILE, metavar="FILE")
+AS_JSON = _option("--json", "Write JSON.", is_flag=True)
+CLAUDE = _option(
+    "--claude", "The Claude Code program; found by itself in the usual places.", default="", metavar="PATH"
+)
+GGUF = _option("--gguf", "Another model, as a GGUF file.", type=FILE, metavar="FILE")
+SHELL = _option("--shell", "Whose syntax to write.", type=SHELLS, default="sh", show_default=True)
+
+
+def _options(*decorators: Decorator[Any]) -> Decorator[Any]:
+    """Options in the order that --help shows them."""
+
+    def decorate(command: Any) -> Any:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
 
 
 def main() -> None:
@@ -74,135 +86,144 @@ def main() -> None:
             # A code page of the system's choice can not hold every model's words.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        app()
+        code = app(prog_name="latimer", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name == "run":
+            click.echo("Options of Claude Code go after --, as in: latimer run -- -p hello", err=True)
+        code = error.exit_code
     except ConfigError as error:
-        _fail(str(error), 2)
+        code = _failed(str(error), 2)
     except LatimerError as error:
-        _fail(str(error), 1)
+        code = _failed(str(error), 1)
     except BrokenPipeError:
         # What reads the output has gone; a second failure when Python flushes it at exit would be noise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        code = 1
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    sys.exit(code)
 
 
-@app.callback(invoke_without_command=True)
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
-        typer.echo(f"latimer {__version__}")
-        raise typer.Exit
+class _InOrder(click.Group):
+    """Lists its commands as they are written here, the most used first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
 
 
-@app.command()
-def serve(
-    config: ConfigPath = None,
-    upstream: Upstream = "",
-    model: Model = "",
-    dialect: DialectName = "",
-    api_key_env: ApiKeyEnv = "",
-    host: Host = "",
-    port: Port = None,
-    token_env: TokenEnv = "",
-    context_window: Window = None,
-    log_level: LogLevel = "info",
-    log_file: LogFile = None,
-) -> None:
-    """Run the proxy in the foreground. When it is ready, one line on standard output says where it listens."""
-    from latimer.policy.config import Flags
-
-    flags = Flags(upstream, model, dialect, api_key_env, host, port, token_env, context_window)
-    settings = _load(config, flags, seed=True)
-    _log_to(log_file, log_level)
-    _in_loop(_serve, settings)
+@click.group(cls=_InOrder)
+@click.version_option(__version__, message="latimer %(version)s")
+def app() -> None:
+    """Run Claude Code on any model: the Anthropic Messages API in front of any OpenAI-compatible provider."""
 
 
-@app.command()
+@app.command(short_help="Run Claude Code against a private proxy that ends with it.")
+@click.argument("claude_arguments", nargs=-1, metavar="[-- CLAUDE ARGS...]")
+@_options(
+    CONFIG,
+    UPSTREAM,
+    MODEL,
+    DIALECT,
+    API_KEY_ENV,
+    WINDOW,
+    CLAUDE,
+    LOG_LEVEL,
+    LOG_FILE,
+)
 def run(
-    claude_arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- CLAUDE ARGS...]", show_default=False)
-    ] = None,
-    config: ConfigPath = None,
-    upstream: Upstream = "",
-    model: Model = "",
-    dialect: DialectName = "",
-    api_key_env: ApiKeyEnv = "",
-    context_window: Window = None,
-    claude: Annotated[str, _option("--claude", "The Claude Code program.", metavar="PATH")] = "",
-    log_level: LogLevel = "info",
-    log_file: LogFile = None,
-) -> None:
-    """Run Claude Code against a private proxy that ends with it. Everything after -- goes to Claude Code."""
-    from latimer.launch import find_claude
-    from latimer.policy.config import Flags
+    claude_arguments: tuple[str, ...],
+    config: Path | None,
+    claude: str,
+    log_level: str,
+    log_file: Path | None,
+    **said: Any,
+) -> int:
+    """Run Claude Code against a private proxy that ends with it. Everything after -- goes to Claude Code.
 
-    flags = Flags(upstream, model, dialect, api_key_env, context_window=context_window)
-    settings = _load(config, flags)
+    Example: latimer run --model provider/model -- -p "say hello"
+    """
+    from latimer.launch import find_claude
+
+    settings = _load(config, said)
     program = str(find_claude(claude))
     # Claude Code draws on the whole terminal, so nothing else may write there.
     _log_to(log_file or Path(os.devnull), log_level)
-    _in_loop(_run, settings, [program, *(claude_arguments or [])])
+    return _in_loop(_run, settings, [program, *claude_arguments])
 
 
-@app.command()
-def demo(
-    question: Annotated[str, typer.Argument(help="What to ask.", show_default=False)] = "",
-    gguf: Annotated[Path | None, _option("--gguf", "Another model, as a GGUF file.", metavar="FILE")] = None,
-    as_json: AsJson = False,
-) -> None:
+@app.command(short_help="Run the proxy in the foreground.")
+@_options(CONFIG, UPSTREAM, MODEL, DIALECT, API_KEY_ENV, HOST, PORT, TOKEN_ENV, WINDOW, LOG_LEVEL, LOG_FILE)
+def serve(config: Path | None, log_level: str, log_file: Path | None, **said: Any) -> int:
+    """Run the proxy in the foreground. When it is ready, one line on standard output says where it listens."""
+    settings = _load(config, said, seed=True)
+    _log_to(log_file, log_level)
+    return _in_loop(_serve, settings)
+
+
+@app.command(short_help="Ask Claude Code on a small model inside this machine.")
+@click.argument("question", default="")
+@_options(GGUF, AS_JSON)
+def demo(question: str, gguf: Path | None, json: bool) -> int:
     """Ask Claude Code on a small model inside this machine: no key, no account."""
     from latimer.demo import PROMPT, run_demo
 
-    raise typer.Exit(run_demo(question or PROMPT, gguf=gguf, as_json=as_json))
+    return run_demo(question or PROMPT, gguf=gguf, as_json=json)
 
 
-@app.command()
-def env(
-    config: ConfigPath = None,
-    upstream: Upstream = "",
-    model: Model = "",
-    host: Host = "",
-    port: Port = None,
-    token_env: TokenEnv = "",
-    context_window: Window = None,
-    shell: Annotated[Shell, _option("--shell", "Whose syntax to write.")] = Shell.sh,
-) -> None:
-    """Print the environment that Claude Code needs for `latimer serve` with this configuration."""
+@app.command(short_help="Print the environment that Claude Code needs.")
+@_options(
+    CONFIG,
+    UPSTREAM,
+    MODEL,
+    HOST,
+    PORT,
+    TOKEN_ENV,
+    WINDOW,
+    SHELL,
+)
+def env(config: Path | None, shell: str, **said: Any) -> None:
+    """Print the environment that Claude Code needs for `latimer serve` with the same options.
+
+    In a POSIX shell: eval "$(latimer env)".
+    """
     from latimer import launch
-    from latimer.policy.config import Flags
     from latimer.shell.secrets import resolve
 
-    flags = Flags(upstream, model, host=host, port=port, token_env=token_env, context_window=context_window)
-    settings = _load(config, flags, seed=True)
+    settings = _load(config, said, seed=True)
     token = resolve(settings.server.token, os.environ)
     variables = launch.claude_variables(_address(settings), token, settings, *_limits(settings))
     removed = [name for name in launch.conflicting(os.environ) if name not in variables]
-    typer.echo(_for_shell(shell, variables, removed))
+    click.echo(_for_shell(shell, variables, removed))
 
 
-@app.command()
-def models(config: ConfigPath = None, upstream: Upstream = "", model: Model = "", as_json: AsJson = False) -> None:
+@app.command(short_help="Show which model answers for which id.")
+@_options(CONFIG, UPSTREAM, MODEL, AS_JSON)
+def models(config: Path | None, json: bool, **said: Any) -> None:
     """Show which model answers for which id."""
     from latimer.policy.catalog import picker_models
-    from latimer.policy.config import Flags
 
-    settings = _load(config, Flags(upstream, model), seed=True)
-    if as_json:
-        typer.echo(json.dumps({"routes": settings.routes, "models": picker_models(settings)}, indent=2))
+    settings = _load(config, said, seed=True)
+    if json:
+        click.echo(_json({"routes": settings.routes, "models": picker_models(settings)}))
         return
     width = max(len(key) for key in settings.routes)
     for key, chain in settings.routes.items():
-        typer.echo(f"{key:<{width}}  {', then '.join(chain)}")
+        click.echo(f"{key:<{width}}  {', then '.join(chain)}")
 
 
-@config_app.command("schema")
+@app.group("config")
+def config_group() -> None:
+    """The configuration file."""
+
+
+@config_group.command("schema")
 def config_schema() -> None:
     """Print the JSON Schema of the configuration file."""
     from latimer.policy.config import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    click.echo(_json(json_schema()))
 
 
 # --- what the commands share ---
@@ -212,10 +233,11 @@ def _default_path() -> Path:
     return platformdirs.user_config_path("latimer", appauthor=False) / "config.toml"
 
 
-def _load(path: Path | None, flags: Flags, seed: bool = False) -> Config:
+def _load(path: Path | None, said: dict[str, Any], seed: bool = False) -> Config:
     """The configuration of a file (the user's own unless named) under the flags. `seed`: the seed's variables count."""
     from latimer.policy import config
 
+    flags = config.Flags(**{name: value for name, value in said.items() if value is not None})
     if not flags.token_env and os.environ.get("LATIMER_TOKEN"):
         flags = config.over(flags, config.Flags(token_env="LATIMER_TOKEN"))  # noqa: S106
     if seed and path is None and not flags.upstream:
@@ -240,26 +262,18 @@ def _read(path: Path, required: bool) -> str | None:
 
 
 def _log_to(path: Path | None, level: str) -> None:
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise ConfigError(f"--log-level: {level!r} is none of debug, info, warning, error")
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     try:
         handler = logging.FileHandler(path, encoding="utf-8") if path else logging.StreamHandler(sys.stderr)
     except OSError as error:
         raise ConfigError(f"--log-file: {path} could not be opened: {error.strerror}") from None
-    logging.basicConfig(level=number, format=layout, handlers=[handler])
+    logging.basicConfig(level=level.upper(), format=layout, handlers=[handler])
 
 
-def _in_loop(work: Callable[..., Any], *arguments: Any) -> None:
-    """Run a command's coroutine and exit with the code it returns."""
+def _in_loop(work: Callable[..., Coroutine[Any, Any, int]], *arguments: Any) -> int:
     from latimer.launch import run_loop
 
-    try:
-        code = run_loop(work(*arguments))
-    except KeyboardInterrupt:
-        code = 130
-    raise typer.Exit(code)
+    return run_loop(work(*arguments))
 
 
 async def _serve(settings: Config) -> int:
@@ -270,7 +284,7 @@ async def _serve(settings: Config) -> int:
     with until_signal() as stopped:
         try:
             async with running(settings) as url:
-                typer.echo(f"latimer: listening on {url}")
+                click.echo(f"latimer: listening on {url}")
                 sys.stdout.flush()
                 return await stopped
         except OSError as error:
@@ -332,7 +346,7 @@ async def _asked_limits(settings: Config) -> tuple[int, int]:
     window, most = _limits(settings)
     window = _least([window, *answers])
     if not window and unknown:
-        typer.echo(
+        click.echo(
             f"latimer: the context window of {unknown[0].name} is unknown, so Claude Code assumes 200k tokens; "
             "set it with --context-window N (LATIMER_CONTEXT_WINDOW)",
             err=True,
@@ -340,7 +354,7 @@ async def _asked_limits(settings: Config) -> tuple[int, int]:
     return window, most
 
 
-def _least(numbers: Any) -> int:
+def _least(numbers: Iterable[int]) -> int:
     return min((number for number in numbers if number), default=0)
 
 
@@ -352,16 +366,16 @@ def _address(settings: Config) -> str:
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
-def _for_shell(shell: Shell, variables: dict[str, str], removed: list[str]) -> str:
+def _for_shell(shell: str, variables: dict[str, str], removed: list[str]) -> str:
     import shlex
 
-    if shell is Shell.json:
-        return json.dumps(variables, indent=2)
-    if shell is Shell.powershell:
+    if shell == "json":
+        return _json(variables)
+    if shell == "powershell":
         lines = [f"Remove-Item Env:{name}" for name in removed]
         quoted = {name: value.replace("'", "''") for name, value in variables.items()}
         return "\n".join([*lines, *(f"$env:{name} = '{value}'" for name, value in quoted.items())])
-    if shell is Shell.fish:
+    if shell == "fish":
         lines = [f"set -e {name}" for name in removed]
         quoted = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in variables.items()}
         return "\n".join([*lines, *(f"set -gx {name} '{value}'" for name, value in quoted.items())])
@@ -369,6 +383,10 @@ def _for_shell(shell: Shell, variables: dict[str, str], removed: list[str]) -> s
     return "\n".join([*lines, *(f"export {name}={shlex.quote(value)}" for name, value in variables.items())])
 
 
-def _fail(message: str, code: int) -> None:
-    typer.echo(f"latimer: {message}", err=True)
-    sys.exit(code)
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _failed(message: str, code: int) -> int:
+    click.echo(f"latimer: {message}", err=True)
+    return code

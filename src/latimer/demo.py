@@ -160,7 +160,7 @@ async def _output(command: list[str], environment: Mapping[str, str], home: Path
             await child.wait()
     if not stdout.strip():
         words = stderr.decode(errors="replace").strip()[-1000:]
-        raise DemoError(f"Claude Code printed nothing (exit {child.returncode}): {words}")
+        raise DemoError(f"Claude Code printed nothing (exit {child.returncode}): {words or 'no message'}")
     return stdout
 
 

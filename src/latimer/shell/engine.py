@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 import aiohttp
-from msgspec import json
+from msgspec import UNSET, Raw, Struct, UnsetType, json
 from msgspec.structs import replace
 
 from latimer.errors import ConfigError
@@ -25,6 +25,16 @@ log = logging.getLogger(__name__)
 
 ASK_SECONDS = 3.0
 WINDOW_KEYS = ("context_length", "max_model_len", "context_window", "max_context_length")
+
+
+class Prompt(Struct, omit_defaults=True):
+    """What of a request the model reads."""
+
+    messages: Raw
+    tools: Raw | UnsetType = UNSET
+
+
+_prompt: json.Decoder[Prompt] = json.Decoder(Prompt)
 
 
 class Engines:
@@ -47,11 +57,13 @@ class Engines:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def count(self, route: Route, messages: list[Any], tools: list[Any]) -> int | None:
-        """The prompt's tokens as the upstream counts them, None when it does not."""
-        if route.name not in self._tokenizers:
-            return None
-        template = await self._post(route.provider, "/apply-template", {"messages": messages, "tools": tools})
+    def counts(self, route: Route) -> bool:
+        """Whether the route's upstream is known to count tokens."""
+        return route.name in self._tokenizers
+
+    async def count(self, route: Route, body: bytes) -> int | None:
+        """The prompt's tokens in a Chat Completions body as the upstream counts them, None when it does not."""
+        template = await self._post(route.provider, "/apply-template", _prompt.decode(body))
         prompt = template.get("prompt") if isinstance(template, dict) else None
         if not isinstance(prompt, str):
             return None
@@ -65,12 +77,13 @@ class Engines:
             window, tokenizes = await ask(self._upstream, route.provider, route.model)
             if tokenizes:
                 self._tokenizers.add(name)
-            if window and not route.profile.request.context_window:
-                request = replace(route.profile.request, context_window=window)
-                self._learned[name] = replace(route.profile, request=request)
+            profile = routes_for(self._config, name, self._learned)[0].profile  # a lesson may have come meanwhile
+            if window and not profile.request.context_window:
+                request = replace(profile.request, context_window=window)
+                self._learned[name] = replace(profile, request=request)
                 log.info("%s: context window %d", name, window)
 
-    async def _post(self, provider: Provider, path: str, body: dict[str, Any]) -> Any:
+    async def _post(self, provider: Provider, path: str, body: Any) -> Any:
         return await _fetch(self._upstream, provider, "POST", _root(provider) + path, json.encode(body))
 
 
@@ -113,8 +126,11 @@ async def _fetch(client: UpstreamClient, provider: Provider, method: str, url: s
     headers = {"Content-Type": "application/json"} if body else {}
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
     try:
-        headers |= await client.credentials(provider)
-        async with client.session.request(method, url, data=body, headers=headers, timeout=timeout) as response:
+        access = await client.access(provider)
+        headers |= access.headers
+        async with client.session.request(
+            method, url, data=body, headers=headers, proxy=access.proxy, timeout=timeout, allow_redirects=False
+        ) as response:
             return json.decode(await response.read()) if response.status == 200 else None
     except (aiohttp.ClientError, ConfigError, OSError, ValueError):
         return None

@@ -11,23 +11,23 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from msgspec import Struct, json
+from msgspec import Struct
 
-from latimer.answer import Answer
+from latimer.answer import Answer, Encoder
 from latimer.dialects.chat.errors import Asked, connection_failure
 from latimer.dialects.chat.request import Outgoing, encode_request
 from latimer.dialects.chat.response import ResponseDecoder
 from latimer.dialects.chat.stream import Reader
 from latimer.dialects.chat.tools import restored_names
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder
-from latimer.dialects.messages.request import Request, decode_request
+from latimer.dialects.messages.request import Request, decode_count_request, decode_request
 from latimer.errors import Failure, Rejection
 from latimer.events import Finish, Start, Usage
 from latimer.policy.config import Config
 from latimer.policy.counting import TokenRatios, Weight, weigh
 from latimer.policy.lessons import lesson
 from latimer.policy.profiles import resolve
-from latimer.policy.retry import wait_before_retry
+from latimer.policy.retry import falls_back, wait_before_retry
 from latimer.policy.routing import Route, routes_for
 from latimer.profile import Profile
 from latimer.report import Loss, header
@@ -58,12 +58,17 @@ class Call(Struct, frozen=True):
 
 
 class Hop(Struct, frozen=True):
-    """A request on its way: parsed, weighed, with the encoder of its answer."""
+    """A request on its way: parsed, weighed, with what its answer begins with.
+
+    `stream` is None for a client that wants one message. A stream has one encoder for all attempts, since its
+    `message_start` may have been sent during an earlier one.
+    """
 
     call: Call
     request: Request
     weight: Weight
-    encoder: StreamEncoder | WholeEncoder
+    heading: Heading
+    stream: StreamEncoder | None
 
 
 class Gateway:
@@ -84,14 +89,12 @@ class Gateway:
     async def parse(self, call: Call) -> Hop:
         """Raises `Rejection`."""
 
-        def decode() -> Request:
-            return decode_request(call.raw, call.version)
+        def decode() -> tuple[Request, Weight]:
+            return decode_request(call.raw, call.version), weigh(call.raw)
 
-        thread = offload(call.raw, decode)
-        request = decode() if thread is None else await thread
+        request, weight = await beside(call.raw, decode)
         heading = Heading(call.message_id, request.body.model, call.request_id, request.hides_thinking)
-        encoder = StreamEncoder(heading) if request.body.stream else WholeEncoder(heading)
-        return Hop(call, request, weigh(call.raw), encoder)
+        return Hop(call, request, weight, heading, StreamEncoder(heading) if request.body.stream else None)
 
     async def exchange(self, hop: Hop, client: Client) -> None:
         """Answer one request. Raises `Rejection` if nothing of an answer has reached the client."""
@@ -101,18 +104,31 @@ class Gateway:
             if outcome is None:
                 return
             failure = outcome
-            if not failure.transient:
+            log.warning("%s: gave up with %s", route.name, failure.type)
+            if not falls_back(failure):
                 break
         raise Rejection(failure)
 
     async def count_tokens(self, raw: bytes, version: str) -> int:
         """Input tokens of a request: exact where the upstream counts, else estimated. Raises `Rejection`."""
-        request = decode_request(raw, version)
+
+        def decode() -> tuple[Request, Weight]:
+            return decode_count_request(raw, version), weigh(raw)
+
+        request, weight = await beside(raw, decode)
         route = self.routes(request.body.model)[0]
-        outgoing = encode_request(request, model=route.model, route=route.name, profile=route.profile)
-        body = json.decode(outgoing.body)
-        exact = await self._engines.count(route, body["messages"], body.get("tools", []))
-        return exact or self._ratios.estimate(route.name, weigh(raw))
+        exact = await self._count(raw, request, route) if self._engines.counts(route) else None
+        return exact or self._ratios.estimate(route.name, weight)
+
+    async def _count(self, raw: bytes, request: Request, route: Route) -> int | None:
+        def encode() -> bytes:
+            return encode_request(request, model=route.model, route=route.name, profile=route.profile).body
+
+        try:
+            body = await beside(raw, encode)
+        except Rejection:
+            return None  # a count is no promise to serve
+        return await self._engines.count(route, body)
 
     def estimate(self, hop: Hop) -> Usage:
         """What `message_start` says of the prompt before the upstream has counted it."""
@@ -128,10 +144,9 @@ class Gateway:
                 failure = await self._attempt(hop, route, client, taught)
             except UpstreamError as error:
                 failure = error.failure
-                if not taught and (loss := self._learn(hop, route, error)):
+                if not taught and (lesson_learned := self._learn(route, error)):
+                    route, loss = lesson_learned
                     taught = [loss]
-                    profile = resolve(route.provider, route.model, self.learned[route.name])
-                    route = Route(route.provider, route.model, profile)
                     continue
             if failure is None:
                 return None
@@ -151,21 +166,21 @@ class Gateway:
         asked = self._asked(hop, route)
         outgoing = await self._translate(hop, route, asked)
         client.announce(route.name, header(taught + outgoing.losses))
-        answer = self._answer(hop, route, asked)
+        encoder = hop.stream or WholeEncoder(hop.heading)
         if hop.request.body.max_tokens == 0:
-            await _warm_up(hop, client)
+            await _warm_up(encoder, client)
             return None
+        answer = self._answer(hop, route, asked, encoder)
         try:
             await self._receive(route, outgoing, asked, answer, client)
-            out = answer.end()
         except UpstreamError as error:
-            if error.status and not answer.spoken:
+            if error.status:
+                error.sent = outgoing.sent
                 raise
-            out = answer.cut(error.failure)
+            if out := answer.cut(error.failure):
+                await client.send(out)
         if answer.failure and not answer.spoken:
             return answer.failure
-        if out:
-            await client.send(out)
         self._record(hop, route, answer)
         return None
 
@@ -175,15 +190,20 @@ class Gateway:
         try:
             async with silence.watched(), self._upstream.post(route, outgoing.body, asked) as reply:
                 while not answer.over and (data := await reply.read()):
+                    silence.heard()
                     if out := answer.feed(data):
                         await client.send(out)
-                    silence.heard()
                     if answer.settling:
                         silence.settle(SETTLE_SECONDS)
+                    silence.listen()
+                await _end(answer, client)
+                if answer.announced:
+                    await reply.drain()
         except TimeoutError as error:
             if not answer.settling:
                 detail = f"nothing came for {self.config.server.idle_timeout_seconds:g} s"
                 raise UpstreamError(connection_failure("timeout", asked, detail)) from error
+            await _end(answer, client)
 
     async def _translate(self, hop: Hop, route: Route, asked: Asked) -> Outgoing:
         def encode() -> Outgoing:
@@ -195,10 +215,9 @@ class Gateway:
                 input_estimate=asked.input_estimate,
             )
 
-        thread = offload(hop.call.raw, encode)
-        return encode() if thread is None else await thread
+        return await beside(hop.call.raw, encode)
 
-    def _answer(self, hop: Hop, route: Route, asked: Asked) -> Answer:
+    def _answer(self, hop: Hop, route: Route, asked: Asked, encoder: Encoder) -> Answer:
         """The pipeline from this upstream's bytes to this client's."""
         request = hop.request
         reader = Reader(
@@ -212,7 +231,7 @@ class Gateway:
         stages: list[Stage] = [OneCall()] if request.one_call else []
         if request.body.stop_sequences:
             stages.append(StopSequences(request.body.stop_sequences, asked.input_estimate))
-        return Answer(ResponseDecoder(reader), stages, hop.encoder)
+        return Answer(ResponseDecoder(reader), stages, encoder)
 
     def _asked(self, hop: Hop, route: Route) -> Asked:
         return Asked(
@@ -225,34 +244,46 @@ class Gateway:
             max_tokens=hop.request.body.max_tokens,
         )
 
-    def _learn(self, hop: Hop, route: Route, error: UpstreamError) -> Loss | None:
-        """What a refusal teaches about the route, kept for as long as this process lives."""
-        sent = encode_request(hop.request, model=route.model, route=route.name, profile=route.profile).sent
-        taught = lesson(error.status, error.error.message, error.error.param, sent, route.profile)
+    def _learn(self, route: Route, error: UpstreamError) -> tuple[Route, Loss] | None:
+        """The route with what a refusal teaches, kept for as long as this process lives."""
+
+        def taught_by(profile: Profile) -> tuple[Profile, str] | None:
+            return lesson(error.status, error.error.message, error.error.param, error.sent, profile)
+
+        taught = taught_by(route.profile)
         if taught is None:
             return None
-        profile = resolve(route.provider, route.model, taught[0])
+        # Other requests may have learned meanwhile, the same or more.
+        known = resolve(route.provider, route.model, self.learned.get(route.name))
+        newest, _ = taught_by(known) or (known, "")
+        profile = resolve(route.provider, route.model, newest)
         if profile == route.profile:
             return None  # the user's own words say otherwise, and they count more
         self.learned[route.name] = profile
         log.info("%s: learned from a %d: %s", route.name, error.status, taught[1])
-        return Loss(error.error.param or "request", "approximated", taught[1])
+        loss = Loss(error.error.param or "request", "approximated", taught[1])
+        return Route(route.provider, route.model, profile), loss
 
     def _record(self, hop: Hop, route: Route, answer: Answer) -> None:
+        if answer.failure is not None:
+            log.warning("%s: the answer broke off with %s", route.name, answer.failure.type)
         if answer.usage is not None:
             self._ratios.learn(route.name, hop.weight, answer.usage.input_tokens)
             self.metrics.answered(route.name, answer.usage)
 
 
-async def _warm_up(hop: Hop, client: Client) -> None:
+async def _end(answer: Answer, client: Client) -> None:
+    if out := answer.end():
+        await client.send(out)
+
+
+async def _warm_up(encoder: Encoder, client: Client) -> None:
     """`max_tokens: 0` asks to fill a cache and generate nothing, which Chat Completions cannot be asked for."""
-    for event in (Start("", ""), Finish("length", Usage())):
-        if out := hop.encoder.encode(event):
-            await client.send(out)
+    await client.send(encoder.encode(Start("", "")) + encoder.encode(Finish("length", Usage())))
 
 
-def offload(raw: bytes, work: Callable[[], T]) -> asyncio.Future[T] | None:
-    """The work in a thread if it would hold up the event loop, None if it is quick."""
+async def beside(raw: bytes, work: Callable[[], T]) -> T:
+    """The result of the work, which is done in a thread if it would hold up the event loop."""
     if len(raw) < OFFLOAD_BYTES and b"application/pdf" not in raw:
-        return None
-    return asyncio.ensure_future(asyncio.to_thread(work))
+        return work()
+    return await asyncio.to_thread(work)

@@ -6,34 +6,41 @@ A timeout around every read would cost more than reading: it arms and disarms a 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
 class Silence:
-    """Ends the `watched` block with TimeoutError when nothing was `heard` for `seconds`."""
+    """Ends the `watched` block with TimeoutError when it has been listening for `seconds` and nothing came."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
+        self._since = self._loop.time()
         self._deadline: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._settling = False
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """The block that is ended."""
-        timer = self._loop.call_later(self._seconds, self._tick)
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(self._seconds, self._tick)
         try:
             async with asyncio.timeout(None) as self._deadline:
                 yield
         finally:
             self._deadline = None
-            timer.cancel()
+            self._timer.cancel()
+
+    def listen(self) -> None:
+        """From now on the upstream is waited for."""
+        self._since = self._loop.time()
 
     def heard(self) -> None:
-        """Something came."""
-        self._last = self._loop.time()
+        """Something came. Until `listen` is called again, the time is not the upstream's: the client may be slow."""
+        self._since = math.inf
 
     def settle(self, seconds: float) -> None:
         """From now on the block may take `seconds` more, whatever comes. Later calls change nothing."""
@@ -44,8 +51,8 @@ class Silence:
     def _tick(self) -> None:
         if self._deadline is None or self._settling:
             return
-        rest = self._last + self._seconds - self._loop.time()
+        rest = min(self._since + self._seconds - self._loop.time(), self._seconds)
         if rest <= 0:
             self._deadline.reschedule(self._loop.time())
         else:
-            self._loop.call_later(rest, self._tick)
+            self._timer = self._loop.call_later(rest, self._tick)

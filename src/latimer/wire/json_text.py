@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar
+
+from msgspec import MsgspecError, json
+
+T = TypeVar("T")
+
+UNREADABLE = (MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes of others may raise: not JSON, not of the type, not UTF-8, nested past the interpreter's limit."""
 
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: kept
@@ -20,6 +28,14 @@ def mend_surrogates(raw: bytes) -> bytes:
     if b"\\ud" not in raw and b"\\uD" not in raw:
         return raw
     return _ESCAPE.sub(_mend, raw)
+
+
+def decode_mended(decoder: json.Decoder[T], raw: bytes) -> T:
+    """`raw` decoded, its lone surrogates mended only if there is a need. Raises one of `UNREADABLE`."""
+    try:
+        return decoder.decode(raw)
+    except UNREADABLE:
+        return decoder.decode(mend_surrogates(raw))
 
 
 def _mend(match: re.Match[bytes]) -> bytes:

@@ -153,8 +153,11 @@ class OutputFormat(Struct, frozen=True, forbid_unknown_fields=True):
     type: Literal["json_schema"] = "json_schema"
 
 
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+
+
 class OutputConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    effort: Effort | None = None
     format: OutputFormat | None = None
     task_budget: Raw = NULL
 
@@ -216,6 +219,12 @@ class RequestBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     user_profile_id: str | None = None
     workspace_id: str | None = None
     betas: list[str] | None = None
+
+
+class CountBody(RequestBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `count_tokens`, which asks for no answer."""
+
+    max_tokens: int = 1
 
 
 # --- response, as read back from a Messages stream ------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from msgspec import Raw, json
 
-from msgspec import json
+from latimer.wire.json_text import UNREADABLE, mend_surrogates
 
-from latimer.wire.json_text import mend_surrogates
+_object: json.Decoder[dict[str, Raw]] = json.Decoder(dict[str, Raw])
+_any: json.Decoder[Raw] = json.Decoder(Raw)
 
 
 class MalformedArguments(ValueError):
@@ -15,30 +16,32 @@ class MalformedArguments(ValueError):
 
 def is_object(text: str) -> bool:
     """Whether the arguments are one complete JSON object."""
-    if not text.rstrip().endswith("}"):
-        return False
-    try:
-        return isinstance(_parse(text), dict)
-    except ValueError:
-        return False
+    return text.rstrip().endswith("}") and _is_object(_bytes(text))
 
 
 def normalize(text: str) -> str:
-    """The arguments as a JSON object's text: nothing or `null` becomes `{}`, a string that holds an object is
-    unwrapped, any other value goes under `value`. Raises `MalformedArguments`.
+    """The arguments as a JSON object's text: an object as it is, nothing or `null` as `{}`, a string that holds
+    arguments unwrapped, any other value under `value`. Raises `MalformedArguments`.
     """
-    if not text.strip():
-        return "{}"
+    raw = _bytes(text)
     try:
-        value = _parse(text)
-        if isinstance(value, str):
-            value = _parse(value) if value.strip() else None
-    except ValueError as error:
+        if raw.lstrip().startswith(b'"'):
+            raw = _bytes(json.decode(raw))
+        if raw.strip() in (b"", b"null"):
+            return "{}"
+        value = bytes(_any.decode(raw))
+    except UNREADABLE as error:
         raise MalformedArguments(str(error)) from error
-    if value is None:
-        return "{}"
-    return json.encode(value if isinstance(value, dict) else {"value": value}).decode()
+    return (value if _is_object(value) else b'{"value":%s}' % value).decode()
 
 
-def _parse(text: str) -> Any:
-    return json.decode(mend_surrogates(text.encode("utf-8", "replace")))
+def _is_object(raw: bytes) -> bool:
+    try:
+        _object.decode(raw)
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _bytes(text: str) -> bytes:
+    return mend_surrogates(text.encode("utf-8", "replace"))

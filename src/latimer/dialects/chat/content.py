@@ -12,6 +12,7 @@ from latimer.errors import invalid
 from latimer.wire import messages as wire
 
 from .context import Context
+from .server_blocks import told
 from .tools import function_definition
 
 Part = dict[str, Any]
@@ -22,10 +23,14 @@ INTERRUPTED = "Error: no result: the call was interrupted before it finished"
 
 
 class ToolOutput(Struct, frozen=True):
-    """A tool result: the text of its `tool` message, and the parts that must follow in a user message."""
+    """A tool result: the text of its `tool` message, and the parts that must follow in a user message.
+
+    `mark` is the cache mark of the text, where the upstream takes them.
+    """
 
     text: str
     attached: list[Part]
+    mark: dict[str, Raw] = {}
 
 
 def text_part(text: str) -> Part:
@@ -48,23 +53,42 @@ def user_parts(block: wire.RequestBlock, path: str, context: Context) -> list[Pa
             context.lose_if_given(f"{path}.citations", block.citations, "the provider has no citations")
             return [_search_result(block, path, context) | context.cache_control(path, block.cache_control)]
         case wire.ToolResultBlock():
-            context.lose(path, "its tool call is not in the conversation, so it is told as text", "approximated")
-            output = tool_output(block, path, context)
-            return [text_part(f"[result of tool call {block.tool_use_id}]\n{output.text}"), *output.attached]
+            context.lose(path, "it does not follow its tool call, so it is told as text", "approximated")
+            output = tool_output(block, path, block.tool_use_id, context)
+            result = text_part(f"[result of tool call {block.tool_use_id}]\n{output.text}")
+            return [result | output.mark, *output.attached]
         case _:
-            return [unknown_part(block, path, context)]
+            words = told_text(block, path, context)
+            return [text_part(words)] if words else []
 
 
-def unknown_part(block: wire.RequestBlock, path: str, context: Context) -> Part:
-    """A mark for content that cannot be carried, so that the model knows that something was there."""
+def told_text(block: wire.RequestBlock, path: str, context: Context) -> str:
+    """A block that Chat Completions has no form for, as text where it has words, else as a mark in its place."""
     kind = block.type if isinstance(block, wire.UnknownBlock) else str(block.__struct_config__.tag)
-    context.lose(path, f"a {kind!r} block cannot be carried here", "approximated")
-    return text_part(f"[{kind} block left out: it cannot be carried to this model]")
+    text = told(block) if isinstance(block, wire.UnknownBlock) else None
+    if text is None:
+        context.lose(path, f"a {kind!r} block cannot be carried here", "approximated")
+        return f"[{kind} block left out: it cannot be carried to this model]"
+    context.lose(path, f"a {kind!r} block is Anthropic's own" + (", told as text" if text else ""), "approximated")
+    return text
+
+
+def texts_only(parts: list[Part], path: str, context: Context) -> list[str]:
+    """The texts of parts that go where only text is taken; a mark stands for what is not text."""
+    texts: list[str] = []
+    for part in parts:
+        if part["type"] == "text":
+            texts.append(part["text"])
+        else:
+            kind = part["type"].removesuffix("_url")
+            context.lose(path, f"no {kind} can be carried here", "approximated")
+            texts.append(f"[{kind} left out: it cannot be carried here]")
+    return texts
 
 
 def image_part(source: wire.ImageSource, path: str, context: Context) -> Part:
     """An image as `image_url`, or a mark for a model that sees none."""
-    if not context.profile.media.images:
+    if not context.profile.media.images or context.profile.messages.content == "string_only":
         context.lose(path, "the model takes no images", "approximated")
         return text_part("[image left out: this model takes no images]")
     match source:
@@ -78,9 +102,12 @@ def image_part(source: wire.ImageSource, path: str, context: Context) -> Part:
 
 def document_parts(block: wire.DocumentBlock, path: str, context: Context, mark: dict[str, Raw]) -> list[Part]:
     """A document as a file part where the upstream takes PDFs, else as its text."""
+    as_file = context.profile.media.pdf == "file" and context.profile.messages.content != "string_only"
     match block.source:
-        case wire.Base64Source(media_type="application/pdf", data=data) if context.profile.media.pdf == "file":
+        case wire.Base64Source(media_type="application/pdf", data=data) if as_file:
             name = block.title or "document.pdf"
+            if block.context:
+                context.lose(f"{path}.context", "a file part has no place for it")
             return [
                 {"type": "file", "file": {"filename": name, "file_data": f"data:application/pdf;base64,{data}"}} | mark
             ]
@@ -144,9 +171,9 @@ def _search_result(block: wire.SearchResultBlock, path: str, context: Context) -
     return text_part("\n".join([head, *texts, "</search_result>"]))
 
 
-def tool_output(block: wire.ToolResultBlock, path: str, context: Context) -> ToolOutput:
+def tool_output(block: wire.ToolResultBlock, path: str, call_id: str, context: Context) -> ToolOutput:
     """A tool result as text, with images and files set aside: most servers take only text in a tool message."""
-    context.lose_if_given(f"{path}.cache_control", block.cache_control, "tool messages carry no cache marks here")
+    mark = context.cache_control(path, block.cache_control)
     if block.toolset_name:
         context.lose(f"{path}.toolset_name", "the provider has no toolsets")
     texts: list[str] = []
@@ -159,13 +186,14 @@ def tool_output(block: wire.ToolResultBlock, path: str, context: Context) -> Too
             for part in _result_parts(admit_block(raw, inner, context.losses), inner, context):
                 if part["type"] == "text":
                     texts.append(part["text"])
+                    mark = {"cache_control": part["cache_control"]} if "cache_control" in part else mark
                 else:
                     kind = "image" if part["type"] == "image_url" else "file"
-                    label = f"{kind} {len(attached) // 2 + 1} of tool result {block.tool_use_id}"
+                    label = f"{kind} {len(attached) // 2 + 1} of tool result {call_id}"
                     texts.append(f"[{label}, attached below]")
                     attached += [text_part(f"[{label}]"), part]
     text = "\n".join(text for text in texts if text) or NO_OUTPUT
-    return ToolOutput(_marked(text) if block.is_error else text, attached)
+    return ToolOutput(_marked(text) if block.is_error else text, attached, mark)
 
 
 def _result_parts(block: wire.RequestBlock, path: str, context: Context) -> list[Part]:

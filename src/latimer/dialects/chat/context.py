@@ -17,6 +17,11 @@ class Context(Struct, frozen=True):
     tools: dict[str, wire.Tool]
     losses: list[Loss]
 
+    @property
+    def marks_caches(self) -> bool:
+        """Whether the upstream takes Anthropic's cache marks."""
+        return self.profile.cache.cache_control == "pass"
+
     def lose(self, field: str, why: str, action: Action = "dropped") -> None:
         """Report that `field` is not carried as it was."""
         self.losses.append(Loss(field, action, why))
@@ -30,7 +35,7 @@ class Context(Struct, frozen=True):
         """A cache mark for the part it stands on, where the upstream takes them."""
         if not wire.given(raw):
             return {}
-        if self.profile.cache.cache_control == "pass":
+        if self.marks_caches:
             return {"cache_control": raw}
         self.lose(f"{path}.cache_control", "this provider caches by itself, without marks")
         return {}

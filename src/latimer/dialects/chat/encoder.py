@@ -33,7 +33,7 @@ FROM_FINISH_REASON: dict[FinishReason, str] = {
     "length": "length",
     "tool_call": "tool_calls",
     "content_filter": "content_filter",
-    "context_window": "model_length",
+    "context_window": "length",
 }
 
 
@@ -55,7 +55,7 @@ class StreamEncoder:
                 self._block = block
                 return self._call_start(block) if isinstance(block, ToolCall) else b""
             case Delta(data=data):
-                return self._delta(self._piece(data))
+                return b"" if isinstance(self._block, Opaque) else self._delta(self._piece(data))
             case Finish(reason=reason, usage=usage):
                 end = self._chunk([{"index": 0, "delta": {}, "finish_reason": FROM_FINISH_REASON[reason]}])
                 return end + self._chunk([], usage=encode_usage(usage)) + sse.encode(b"[DONE]")

@@ -16,14 +16,17 @@ from latimer.dialects.messages.request import Request
 from latimer.errors import invalid
 from latimer.wire import messages as wire
 
-from .content import INTERRUPTED, Part, ToolOutput, text_part, tool_output, unknown_part, user_parts
+from .content import INTERRUPTED, Part, ToolOutput, text_part, texts_only, tool_output, user_parts
 from .context import Context
 from .reasoning import Sealed, replay_fields, unseal
-from .tools import upstream_id, upstream_name
+from .tools import CallIds, upstream_name
 
 Item = tuple[str, wire.RequestBlock]
 """A block and its path in the client's request."""
 ChatMessage = dict[str, Any]
+
+EMPTY_TURN = "(no content)"
+UNMARKED = "assistant messages carry no cache marks here"
 
 
 class Turn(Struct, frozen=True):
@@ -34,24 +37,40 @@ class Turn(Struct, frozen=True):
     last_index: int
 
 
+class Call(Struct, frozen=True):
+    """A tool call of an assistant turn, with the id it has upstream."""
+
+    path: str
+    block: wire.ToolUseBlock
+    id: str
+
+
+class Results(Struct, frozen=True):
+    """The results of an assistant turn's calls, by upstream id, and what else was said before the next one."""
+
+    found: dict[str, tuple[str, wire.ToolResultBlock]]
+    rest: list[Turn]
+    bearer: Turn | None
+    """The one of `rest` that the first result was taken from."""
+
+
 def encode_messages(request: Request, context: Context) -> list[ChatMessage]:
     """The `messages` of the upstream's request."""
     messages = _leading_system(request, context)
     turns = _turns(request, context)
-    replay_from = _replay_start(turns, context)
+    ids = CallIds(context.profile.tools)
     place = 0
     while place < len(turns):
-        turn = turns[place]
         following = place + 1
-        if turn.role != "assistant":
-            messages += _plain_turn(turn, [], context)
+        if turns[place].role != "assistant":
+            messages += _plain_turn(turns[place], [], context)
         else:
             while following < len(turns) and turns[following].role != "assistant":
                 following += 1
-            replay = turn.last_index >= replay_from
-            messages += _exchange(turn, turns[place + 1 : following], replay=replay, context=context)
+            messages += _exchange(turns[place], turns[place + 1 : following], ids, context)
         place = following
-    if turns and turns[-1].role == "assistant" and context.profile.messages.prefill == "reject":
+    last = next((turn for turn in reversed(turns) if turn.items), None)
+    if last and last.role == "assistant" and context.profile.messages.prefill == "reject":
         raise invalid(
             "This model does not support assistant message prefill. The conversation must end with a user message."
         )
@@ -72,7 +91,11 @@ def _turns(request: Request, context: Context) -> list[Turn]:
         if message.clear_at == "next_user_message" and message.index < last_user:
             context.lose(f"messages.{message.index}.clear_at", "the message has served its turn", "emulated")
             continue
-        items = [(message.path(place), block) for place, block in enumerate(message.blocks)]
+        items = [(message.path(place), block) for place, block in enumerate(message.blocks) if not _is_empty(block)]
+        if message.role == "user" and not items:
+            # Left out, it would put two assistant messages side by side, which chat templates refuse.
+            context.lose(f"messages.{message.index}.content", "an empty message, sent as one that says so", "emulated")
+            items = [(message.path(0), wire.TextBlock(EMPTY_TURN))]
         if turns and message.role == "assistant" == turns[-1].role:
             turns[-1] = Turn("assistant", turns[-1].items + items, message.index)
         else:
@@ -80,69 +103,63 @@ def _turns(request: Request, context: Context) -> list[Turn]:
     return turns
 
 
-def _replay_start(turns: list[Turn], context: Context) -> int:
-    """The first message whose reasoning goes back: all, none, or those of the running tool loop."""
-    match context.profile.reasoning.replay:
-        case "all":
-            return 0
-        case "never":
-            return turns[-1].last_index + 1 if turns else 0
-        case "tool_turns":
-            spoken = (t.last_index for t in turns if t.role == "user" and not _only_results(t))
-            return max(spoken, default=0)
+def _is_empty(block: wire.RequestBlock) -> bool:
+    return isinstance(block, wire.TextBlock) and not block.text
 
 
-def _only_results(turn: Turn) -> bool:
-    return all(isinstance(block, wire.ToolResultBlock) for _, block in turn.items)
-
-
-def _exchange(turn: Turn, answers: list[Turn], *, replay: bool, context: Context) -> list[ChatMessage]:
+def _exchange(turn: Turn, answers: list[Turn], ids: CallIds, context: Context) -> list[ChatMessage]:
     """An assistant turn, the results of its calls in call order, then whatever else was said before the next one."""
-    messages = _assistant(turn, replay=replay, context=context)
-    results, rest = _split_results(turn, answers)
+    calls = [
+        Call(path, block, ids.take(block.id)) for path, block in turn.items if isinstance(block, wire.ToolUseBlock)
+    ]
+    messages = _assistant(turn, calls, context)
+    results = _results(calls, answers)
     attached: list[Part] = []
-    for path, block in turn.items:
-        if not isinstance(block, wire.ToolUseBlock):
-            continue
-        if block.id in results:
-            output = tool_output(results[block.id][1], results[block.id][0], context)
-        elif answers:
-            context.lose(path, "the call has no result, so one that says so is added", "emulated")
-            output = ToolOutput(INTERRUPTED, [])
+    for call in calls if answers else ():
+        if call.id in results.found:
+            path, block = results.found[call.id]
+            output = tool_output(block, path, call.id, context)
         else:
-            continue
-        messages.append(_tool_message(block.id, output, context))
+            context.lose(call.path, "the call has no result, so one that says so is added", "emulated")
+            output = ToolOutput(INTERRUPTED, [])
+        messages.append(_tool_message(call.id, output, context))
         if context.profile.media.tool_images == "next_user":
             attached += output.attached
-    if attached and not any(answer.role == "user" for answer in rest):
-        rest.insert(0, Turn("user", [], turn.last_index))
-    for answer in rest:
-        messages += _plain_turn(answer, attached if answer.role == "user" else [], context)
-        attached = [] if answer.role == "user" else attached
+    for answer in results.rest:
+        messages += _plain_turn(answer, attached if answer is results.bearer else [], context)
     return messages
 
 
-def _split_results(turn: Turn, answers: list[Turn]) -> tuple[dict[str, tuple[str, wire.ToolResultBlock]], list[Turn]]:
-    """The first result of each call, and the turns without these results."""
-    calls = {block.id for _, block in turn.items if isinstance(block, wire.ToolUseBlock)}
-    results: dict[str, tuple[str, wire.ToolResultBlock]] = {}
+def _results(calls: list[Call], answers: list[Turn]) -> Results:
+    """Each call's first result; a repeated id is answered in the order of its calls."""
+    waiting = list(calls)
+    found: dict[str, tuple[str, wire.ToolResultBlock]] = {}
     rest: list[Turn] = []
+    bearer: Turn | None = None
     for answer in answers:
         others: list[Item] = []
+        before = len(found)
         for path, block in answer.items:
-            if isinstance(block, wire.ToolResultBlock) and block.tool_use_id in calls - results.keys():
-                results[block.tool_use_id] = (path, block)
-            else:
+            call = None
+            if isinstance(block, wire.ToolResultBlock):
+                call = next((call for call in waiting if call.block.id == block.tool_use_id), None)
+            if call is None or not isinstance(block, wire.ToolResultBlock):
                 others.append((path, block))
-        if others or not answer.items:
-            rest.append(Turn(answer.role, others, answer.last_index))
-    return results, rest
+            else:
+                waiting.remove(call)
+                found[call.id] = (path, block)
+        rest.append(Turn(answer.role, others, answer.last_index))
+        if bearer is None and len(found) > before:
+            bearer = rest[-1]
+    return Results(found, rest, bearer)
 
 
 def _tool_message(call_id: str, output: ToolOutput, context: Context) -> ChatMessage:
     native = output.attached and context.profile.media.tool_images == "native"
-    content: Any = [text_part(output.text), *output.attached] if native else output.text
-    return {"role": "tool", "tool_call_id": upstream_id(call_id, context.profile.tools), "content": content}
+    content: Any = output.text
+    if native or context.marks_caches:
+        content = [text_part(output.text) | output.mark, *(output.attached if native else ())]
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
 def _plain_turn(turn: Turn, attached: list[Part], context: Context) -> list[ChatMessage]:
@@ -164,56 +181,61 @@ def _mid_system(parts: list[Part], turn: Turn, context: Context) -> ChatMessage:
         return {"role": rules.system_role, "content": _content(parts, context)}
     why = "this model takes only one leading system message, so it is marked user text"
     context.lose(f"messages.{turn.last_index}.role", why, "approximated")
-    text = "\n\n".join(part["text"] for part in parts if part["type"] == "text")
-    return {"role": "user", "content": _content([text_part(f"<system-reminder>\n{text}\n</system-reminder>")], context)}
+    text = "\n\n".join(texts_only(parts, f"messages.{turn.last_index}.content", context))
+    marks = {key: value for part in parts for key, value in part.items() if key == "cache_control"}
+    reminder = text_part(f"<system-reminder>\n{text}\n</system-reminder>") | marks
+    return {"role": "user", "content": _content([reminder], context)}
 
 
 def _content(parts: list[Part], context: Context) -> str | list[Part]:
-    """Text alone becomes a string, which every server takes, whether the client sent a string or blocks."""
-    plain = all(part.keys() == {"type", "text"} for part in parts)
-    match context.profile.messages.content:
-        case "string_if_text" if plain:
-            return "\n\n".join(part["text"] for part in parts)
-        case "string_only":
-            return "\n\n".join(part.get("text", f"[{part['type']} left out]") for part in parts)
-        case _:
-            return parts
+    """Text alone becomes a string, which every server takes, whether the client sent a string or blocks.
+
+    Where cache marks are passed on it is always a list, since the marks move from turn to turn and the rest must not.
+    """
+    rules = context.profile.messages
+    plain = all(part["type"] == "text" for part in parts)
+    if rules.content == "parts" or context.marks_caches or not plain:
+        return parts
+    return "\n\n".join(part["text"] for part in parts)
 
 
-def _assistant(turn: Turn, *, replay: bool, context: Context) -> list[ChatMessage]:
+def _assistant(turn: Turn, calls: list[Call], context: Context) -> list[ChatMessage]:
     """An assistant turn as one message; [] when nothing is left of it."""
     reasoning: list[tuple[Sealed, str]] = []
-    calls: list[dict[str, Any]] = []
     texts: list[str] = []
     follows_text = False
     for path, block in turn.items:
+        said = ""
         match block:
             case wire.ThinkingBlock() | wire.RedactedThinkingBlock():
-                reasoning += _thinking(path, block, replay=replay, context=context)
+                reasoning += _thinking(path, block, context)
             case wire.ToolUseBlock():
-                calls.append(_call(path, block, context))
-            case wire.TextBlock(text=text) if text:
-                _ = context.cache_control(path, block.cache_control)
+                pass
+            case wire.TextBlock(text=text):
+                context.lose_if_given(f"{path}.cache_control", block.cache_control, UNMARKED)
                 context.lose_if_given(f"{path}.citations", block.citations, "the provider has no citations")
-                texts.append(text if follows_text or not texts else f"\n\n{text}")
-            case wire.TextBlock():
-                continue
+                said = text
             case _:
-                texts.append(unknown_part(block, path, context)["text"])
+                said = "\n\n".join(texts_only(user_parts(block, path, context), path, context))
+        if said:
+            texts.append(said if (follows_text and isinstance(block, wire.TextBlock)) or not texts else f"\n\n{said}")
         follows_text = isinstance(block, wire.TextBlock)
-    return _assistant_message("".join(texts), calls, reasoning, context)
+    return _assistant_message("".join(texts), [_call(call, context) for call in calls], reasoning, turn, context)
 
 
 def _assistant_message(
-    text: str, calls: list[dict[str, Any]], reasoning: list[tuple[Sealed, str]], context: Context
+    text: str, calls: list[dict[str, Any]], reasoning: list[tuple[Sealed, str]], turn: Turn, context: Context
 ) -> list[ChatMessage]:
     rules = context.profile
     fields = replay_fields(reasoning)
-    if rules.reasoning.replay_missing == "empty" and not fields:
-        fields = {"reasoning_content": ""}
     content: Any = _thoughtful(text, reasoning)
     if not content and not calls:
-        return [{"role": "assistant", "content": "", **fields}] if reasoning and fields else []
+        if fields:
+            why = "providers refuse an assistant message that holds nothing but reasoning"
+            context.lose(f"messages.{turn.last_index}", why)
+        return []
+    if rules.reasoning.replay_missing == "empty" and not fields:
+        fields = {"reasoning_content": ""}
     message: ChatMessage = {"role": "assistant", "content": content or None}
     if not content and rules.messages.assistant_null == "empty":
         message["content"] = ""
@@ -221,7 +243,11 @@ def _assistant_message(
         del message["content"]
     if calls:
         extras = {key: value for sealed, _ in reasoning for key, value in (sealed.calls or {}).items()}
-        message["tool_calls"] = [_with_extra(call, extras, context) for call in calls]
+        owners = [block.id for _, block in turn.items if isinstance(block, wire.ToolUseBlock)]
+        message["tool_calls"] = [
+            call | ({"extra_content": extras[owner]} if owner in extras else {})
+            for call, owner in zip(calls, owners, strict=True)
+        ]
     return [message | fields]
 
 
@@ -236,41 +262,35 @@ def _thoughtful(text: str, reasoning: list[tuple[Sealed, str]]) -> str | list[Pa
 
 
 def _thinking(
-    path: str, block: wire.ThinkingBlock | wire.RedactedThinkingBlock, *, replay: bool, context: Context
+    path: str, block: wire.ThinkingBlock | wire.RedactedThinkingBlock, context: Context
 ) -> list[tuple[Sealed, str]]:
     signature = block.signature if isinstance(block, wire.ThinkingBlock) else block.data
     sealed = unseal(signature, context.route)
     if sealed is None:
         context.lose(path, "the reasoning of another model, which this one cannot read")
         return []
-    if not replay:
+    if context.profile.reasoning.replay == "never" and not sealed.calls:
         context.lose(path, "this model takes no reasoning of earlier turns")
         return []
     shown = block.thinking if isinstance(block, wire.ThinkingBlock) else ""
     return [(sealed, sealed.text if sealed.text is not None else shown)]
 
 
-def _call(path: str, block: wire.ToolUseBlock, context: Context) -> dict[str, Any]:
-    context.lose_if_given(f"{path}.cache_control", block.cache_control, "tool calls carry no cache marks here")
+def _call(call: Call, context: Context) -> dict[str, Any]:
+    """A call in wire form."""
+    path, block = call.path, call.block
+    context.lose_if_given(f"{path}.cache_control", block.cache_control, UNMARKED)
     if wire.given(block.caller) and b'"direct"' not in bytes(block.caller):
         context.lose(f"{path}.caller", "the provider has only direct calls")
+    name = block.name
     if block.toolset_name:
-        context.lose(f"{path}.toolset_name", "the provider has no toolsets")
+        context.lose(f"{path}.toolset_name", "the provider has no toolsets, so it is part of the name", "approximated")
+        name = f"{block.toolset_name}__{name}"
     arguments = bytes(block.input).decode()
     if not arguments.startswith("{"):
         context.lose(f"{path}.input", "arguments must be an object", "approximated")
         arguments = '{"value":' + arguments + "}"
-    return {"id": block.id, "name": upstream_name(block.name), "arguments": arguments}
-
-
-def _with_extra(call: dict[str, Any], extras: dict[str, Any], context: Context) -> dict[str, Any]:
-    """The wire form of a call, with the provider's own data that came with it."""
-    wired: dict[str, Any] = {
-        "id": upstream_id(call["id"], context.profile.tools),
-        "type": "function",
-        "function": {"name": call["name"], "arguments": call["arguments"]},
-    }
-    return wired | ({"extra_content": extras[call["id"]]} if call["id"] in extras else {})
+    return {"id": call.id, "type": "function", "function": {"name": upstream_name(name), "arguments": arguments}}
 
 
 def _merge_users(messages: list[ChatMessage]) -> list[ChatMessage]:

@@ -72,29 +72,28 @@ def replay_fields(blocks: list[tuple[Sealed, str]]) -> dict[str, Any]:
     return fields
 
 
-def requested_effort(request: Request) -> Effort | None:
-    """How hard the model should think, None when the client leaves it to the provider.
+class Wanted(Struct, frozen=True):
+    """How hard the model should think, by whose word (`field`); `effort` None leaves it to the provider."""
 
-    A message of the running turn may set it anew (per-turn control); a budget is read as the nearest word.
-    """
+    effort: Effort | None
+    field: str
+
+
+def requested_effort(request: Request) -> Wanted:
+    """A message of the running turn may set the effort anew; a budget is read as the nearest word."""
     thinking = request.thinking
     if thinking and thinking.type in ("disabled", "between_tools"):
-        return "none"
+        return Wanted("none", "thinking.type")
     for message in reversed(request.messages):
         if message.role == "assistant":
             break
         if message.effort:
-            return _word(message.effort)
+            return Wanted(message.effort, f"messages.{message.index}.output_config.effort")
     if request.output_config.effort:
-        return request.output_config.effort
+        return Wanted(request.output_config.effort, "output_config.effort")
     if thinking and thinking.type == "enabled" and thinking.budget_tokens:
-        return _from_budget(thinking.budget_tokens)
-    return None
-
-
-def _word(effort: str) -> Effort:
-    words: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
-    return words.get(effort, "medium")
+        return Wanted(_from_budget(thinking.budget_tokens), "thinking.budget_tokens")
+    return Wanted(None, "thinking.type")
 
 
 def _from_budget(tokens: int) -> Effort:
@@ -105,18 +104,15 @@ def _from_budget(tokens: int) -> Effort:
 def control_fields(request: Request, context: Context) -> dict[str, Any]:
     """The top-level fields that steer reasoning, by the profile's `reasoning` rules."""
     rules = context.profile.reasoning
-    effort = requested_effort(request)
-    path = "thinking" if effort == "none" else "output_config.effort"
+    wanted = requested_effort(request)
+    effort = wanted.effort
+    _report_display(request, context)
     if rules.control == "none":
-        if effort:
-            context.lose(path, "this model has no control of its reasoning")
+        if effort or request.thinking:
+            context.lose(wanted.field, "this model has no control of its reasoning")
         return {}
-    word = rules.efforts.get(effort, "") if effort else ""
-    if effort and word != effort:
-        why = f"{effort} becomes {word}" if word else f"the provider has no word for {effort}"
-        context.lose(path, why, "approximated" if word else "dropped")
-    budget = request.thinking.budget_tokens if request.thinking and rules.budget_field else None
-    fields: dict[str, Any] = {rules.budget_field: budget} if budget else {}
+    word = _word(wanted, context)
+    fields = _budget(request, wanted, context)
     match rules.control:
         case "effort":
             return fields | ({"reasoning_effort": word} if word else {})
@@ -126,6 +122,46 @@ def control_fields(request: Request, context: Context) -> dict[str, Any]:
             return fields | _thinking_type(request, effort, word)
         case "enable_thinking":
             return fields | ({"enable_thinking": effort != "none"} if request.thinking or effort else {})
+
+
+def _report_display(request: Request, context: Context) -> None:
+    thinking = request.thinking
+    if thinking and thinking.display not in (None, "omitted"):
+        context.lose("thinking.display", "reasoning is shown as the provider gives it", "approximated")
+    if thinking and thinking.type == "disabled" and request.output_config.effort:
+        context.lose("output_config.effort", "thinking is switched off")
+
+
+def _word(wanted: Wanted, context: Context) -> str:
+    """The provider's word for the effort, '' for none; whatever differs from what was asked is reported."""
+    rules, effort = context.profile.reasoning, wanted.effort
+    if effort is None:
+        return ""
+    switched = rules.control in ("thinking_type", "enable_thinking")
+    if effort == "none" and switched:
+        return ""
+    word = "" if rules.control == "enable_thinking" else rules.efforts.get(effort, "")
+    from_budget = wanted.field == "thinking.budget_tokens"
+    if (from_budget and rules.budget_field) or (word == effort and not from_budget):
+        return word
+    if word:
+        context.lose(wanted.field, f"{effort} becomes {word}" if word != effort else f"sent as {word}", "approximated")
+    elif switched:
+        context.lose(wanted.field, "the provider only switches thinking on and off", "approximated")
+    else:
+        context.lose(wanted.field, f"the provider has no word for {effort}")
+    return word
+
+
+def _budget(request: Request, wanted: Wanted, context: Context) -> dict[str, Any]:
+    tokens = request.thinking.budget_tokens if request.thinking else None
+    if not tokens:
+        return {}
+    if wanted.effort != "none" and context.profile.reasoning.budget_field:
+        return {context.profile.reasoning.budget_field: tokens}
+    if wanted.field != "thinking.budget_tokens":
+        context.lose("thinking.budget_tokens", "the effort says how much to think")
+    return {}
 
 
 def _thinking_type(request: Request, effort: Effort | None, word: str) -> dict[str, Any]:

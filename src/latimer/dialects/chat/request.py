@@ -13,6 +13,7 @@ from msgspec import Raw, Struct, json
 
 from latimer.dialects.messages.refusals import refuse_unservable
 from latimer.dialects.messages.request import Request, session_id
+from latimer.errors import invalid
 from latimer.profile import Profile
 from latimer.report import Action, Loss
 from latimer.wire import messages as wire
@@ -20,7 +21,7 @@ from latimer.wire import messages as wire
 from .context import Context
 from .history import encode_messages
 from .reasoning import control_fields
-from .tools import choice_fields, encode_tools
+from .tools import choice_fields, encode_tools, known_tools
 
 UNCARRIED: dict[str, tuple[Action, str]] = {
     "service_tier": ("dropped", "the provider's default tier is used"),
@@ -37,6 +38,16 @@ UNCARRIED: dict[str, tuple[Action, str]] = {
     "betas": ("dropped", "betas belong into the anthropic-beta header"),
 }
 """Top-level fields without an equivalent, and what the report says of them."""
+
+CLIENTS_OWN = {
+    "max_completion_tokens": "max_tokens",
+    "reasoning_effort": "output_config.effort",
+    "response_format": "output_config.format",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+}
+"""Upstream fields to the client's, where they have other names."""
+OURS = frozenset({"stream", "stream_options"})
+"""Fields in which nothing of the client's is sent."""
 
 MIN_OUTPUT = 256
 """Fewer tokens than this are never left for the answer when the window is nearly full: the upstream should say so."""
@@ -57,15 +68,22 @@ def encode_request(request: Request, *, model: str, route: str, profile: Profile
     window.
     """
     refuse_unservable(request)
+    try:
+        return _encode(request, model, route, profile, input_estimate)
+    except RecursionError as error:
+        raise invalid("request body: nested too deeply") from error
+
+
+def _encode(request: Request, model: str, route: str, profile: Profile, input_estimate: int) -> Outgoing:
     losses = list(request.losses)
-    context = Context(route, profile, {tool.name: tool for tool in request.tools}, losses)
+    context = Context(route, profile, known_tools(request, losses), losses)
     _report_uncarried(request, context)
     tools = encode_tools(request, context)
     fields: dict[str, Any] = {"model": model, "messages": encode_messages(request, context)}
     if tools:
         fields["tools"] = tools
         fields |= choice_fields(request, context)
-    elif request.tool_choice:
+    elif request.tool_choice and request.tool_choice.type != "none":
         context.lose("tool_choice", "the model sees no tools")
     fields |= _sampling(request, context)
     fields[profile.request.max_tokens_field] = _max_tokens(request, context, input_estimate)
@@ -76,7 +94,8 @@ def encode_request(request: Request, *, model: str, route: str, profile: Profile
     fields |= profile.request.extra_body
     for name in sorted(profile.request.drop & fields.keys()):
         del fields[name]
-        context.lose(name, "the provider does not take it")
+        if name not in OURS:
+            context.lose(CLIENTS_OWN.get(name, name), "the provider does not take it")
     return Outgoing(json.encode(fields), losses, frozenset(fields))
 
 
@@ -99,6 +118,9 @@ def _report_uncarried(request: Request, context: Context) -> None:
     context.lose_if_given(
         "output_config.task_budget", request.output_config.task_budget, "the provider has no task budgets"
     )
+    for message in request.messages:
+        if message.clear_at not in (None, "next_user_message"):
+            context.lose(f"messages.{message.index}.clear_at", "Latimer does not know this moment")
     if request.thinking:
         context.lose_if_given(
             "thinking.block_binding", request.thinking.block_binding, "blocks are bound to their route"
@@ -110,7 +132,12 @@ def _report_uncarried(request: Request, context: Context) -> None:
 def _keeps_all(management: Any) -> bool:
     """Whether every edit is Claude Code's standing `clear_thinking` with `keep: all`, which clears nothing."""
     edits = management.get("edits") if isinstance(management, dict) else None
-    return isinstance(edits, list) and all(isinstance(edit, dict) and edit.get("keep") == "all" for edit in edits)
+    return isinstance(edits, list) and all(
+        isinstance(edit, dict)
+        and str(edit.get("type")).startswith("clear_thinking")
+        and edit.get("keep") in ("all", {"type": "all"})
+        for edit in edits
+    )
 
 
 def _given(value: Any) -> bool:
@@ -161,29 +188,48 @@ def _format(request: Request, context: Context, messages: list[dict[str, Any]]) 
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
     context.lose("output_config.format", "the provider takes no schema, so the prompt carries it", "approximated")
     instruction = f"Answer with JSON only, matching this JSON Schema:\n{bytes(wanted.schema).decode()}"
-    if (
-        messages
-        and messages[0]["role"] == context.profile.messages.system_role
-        and isinstance(messages[0]["content"], str)
-    ):
+    _instruct(messages, instruction, context.profile.messages.system_role)
+    return {"response_format": {"type": "json_object"}} if style == "json_object" else {}
+
+
+def _instruct(messages: list[dict[str, Any]], instruction: str, role: str) -> None:
+    """Put words at the end of the leading system message, of which there may be only one."""
+    if not messages or messages[0]["role"] != role:
+        messages.insert(0, {"role": role, "content": instruction})
+    elif isinstance(messages[0]["content"], str):
         messages[0]["content"] += f"\n\n{instruction}"
     else:
-        messages.insert(0, {"role": context.profile.messages.system_role, "content": instruction})
-    return {"response_format": {"type": "json_object"}} if style == "json_object" else {}
+        messages[0]["content"] = [*messages[0]["content"], {"type": "text", "text": instruction}]
+
+
+NOT_STRICT = frozenset(
+    {
+        "allOf", "contains", "dependentRequired", "dependentSchemas", "else", "if", "maxContains", "maxProperties",
+        "minContains", "minProperties", "not", "oneOf", "patternProperties", "propertyNames", "then",
+        "unevaluatedItems", "unevaluatedProperties", "uniqueItems", "minLength", "maxLength",
+    }
+)  # fmt: skip
+"""Keywords that OpenAI's strict mode refuses: https://platform.openai.com/docs/guides/structured-outputs."""
 
 
 def _is_strict(schema: Any) -> bool:
     """Whether OpenAI's strict mode takes a schema as it is: closed objects, every property required."""
+    return isinstance(schema, dict) and schema.get("type") == "object" and _strict_within(schema)
+
+
+def _strict_within(schema: Any) -> bool:
     if isinstance(schema, list):
-        return all(_is_strict(item) for item in schema)
+        return all(_strict_within(item) for item in schema)
     if not isinstance(schema, dict):
         return True
+    if NOT_STRICT & schema.keys():
+        return False
     properties = schema.get("properties")
     if schema.get("type") == "object" or isinstance(properties, dict):
         closed = schema.get("additionalProperties") is False
         if not closed or set(schema.get("required", ())) != set(properties or ()):
             return False
-    return all(_is_strict(value) for value in schema.values())
+    return all(_strict_within(value) for value in schema.values())
 
 
 def _identity(request: Request, context: Context) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from msgspec import MsgspecError, json
+from msgspec import json
 
 from latimer.errors import Failure
 from latimer.events import Event
 from latimer.wire import chat as wire
 from latimer.wire import sse
-from latimer.wire.json_text import mend_surrogates
+from latimer.wire.json_text import UNREADABLE, decode_mended
 
 from .errors import decode_body_error
 from .stream import Reader, StreamDecoder
 
 MAX_WHOLE_BYTES = 64 * 1024 * 1024
+BEFORE = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before an answer: a byte order mark, and the blank bytes with which some servers keep a line open."""
 ERROR_KEYS = frozenset({"message", "detail", "code", "error_msg", "msg"})
 
 _chunk: json.Decoder[wire.Chunk] = json.Decoder(wire.Chunk)
@@ -27,6 +29,7 @@ class ResponseDecoder:
         self._stream = StreamDecoder(reader)
         self._sse: sse.Decoder | None = None
         self._whole: list[bytes] = []
+        self._is_whole = False
         self._size = 0
         self._done = False
 
@@ -42,8 +45,11 @@ class ResponseDecoder:
 
     def decode(self, data: bytes) -> list[Event]:
         """The events that these bytes cause."""
-        if self._sse is None and not self._sniff(data):
-            return self._keep(data)
+        if self._sse is None:
+            self._whole.append(data)
+            if self._is_whole or not self._sniff():
+                return self._limit(len(data))
+            data = b"".join(self._whole)
         assert self._sse is not None
         try:
             received = self._sse.decode(data)
@@ -59,10 +65,12 @@ class ResponseDecoder:
         events: list[Event] = []
         if self._sse is not None:
             for message in self._sse.flush():
-                events += self._message(message)
+                # After the finish reason only the usage can have been cut, and the answer is whole without it.
+                if not self.finished or isinstance(_lenient(message.data), dict):
+                    events += self._message(message)
             return events + self._stream.flush(complete=self._done)
-        body = b"".join(self._whole)
-        if not body.strip():
+        body = b"".join(self._whole).lstrip(BEFORE)
+        if not body:
             return self._stream.fail(self._broken("an empty body"))
         events = self._data(body, whole=True)
         return events + self._stream.flush(complete=True)
@@ -71,17 +79,17 @@ class ResponseDecoder:
         """End the answer with a failure of the connection; one that had its finish reason is whole all the same."""
         return self._stream.flush(complete=True) if self.finished else self._stream.fail(failure)
 
-    def _sniff(self, data: bytes) -> bool:
+    def _sniff(self) -> bool:
         """Whether the body is a stream. Undecided bytes count as a whole answer until more come."""
-        start = (b"".join(self._whole) + data).lstrip(b"\xef\xbb\xbf \t\r\n")
-        if not start or start[:1] in b"{[<":
+        start = b"".join(self._whole).lstrip(BEFORE)
+        self._is_whole = start.startswith((b"{", b"[", b"<"))
+        if not start or self._is_whole:
             return False
         self._sse = sse.Decoder()
         return True
 
-    def _keep(self, data: bytes) -> list[Event]:
-        self._whole.append(data)
-        self._size += len(data)
+    def _limit(self, more: int) -> list[Event]:
+        self._size += more
         if self._size > MAX_WHOLE_BYTES:
             return self._stream.fail(self._broken(f"an answer of more than {MAX_WHOLE_BYTES} bytes"))
         return []
@@ -98,19 +106,16 @@ class ResponseDecoder:
 
     def _data(self, data: bytes, *, whole: bool) -> list[Event]:
         try:
-            chunk = _chunk.decode(data)
-        except (MsgspecError, UnicodeDecodeError):
-            try:
-                chunk = _chunk.decode(mend_surrogates(data))
-            except (MsgspecError, UnicodeDecodeError) as error:
-                return self._stream.fail(self._unreadable(data, str(error)))
+            chunk = decode_mended(_chunk, data)
+        except UNREADABLE as error:
+            return self._stream.fail(self._unreadable(data, str(error)))
         if chunk.choices is None and chunk.usage is None and chunk.error == wire.NULL:
             body = _lenient(data)
             if whole or (isinstance(body, dict) and ERROR_KEYS & body.keys()):
                 return self._stream.fail(decode_body_error(body, self._reader.asked))
         try:
             return self._stream.decode(chunk)
-        except MsgspecError as error:  # inside a subtree that was kept raw
+        except UNREADABLE as error:  # inside a subtree that was kept raw
             return self._stream.fail(self._unreadable(data, str(error)))
 
     def _unreadable(self, data: bytes, error: str) -> Failure:
@@ -125,5 +130,5 @@ class ResponseDecoder:
 def _lenient(data: bytes) -> object:
     try:
         return json.decode(data)
-    except (MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return data.decode("utf-8", "replace")

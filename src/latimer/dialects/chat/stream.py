@@ -163,6 +163,7 @@ class StreamDecoder:
             if delta.content:
                 self._content(delta.content)
             if delta.refusal:
+                self._release_held()
                 self._refusal += delta.refusal
                 self._add("text", delta.refusal)
             for call in delta.tool_calls or ():
@@ -187,6 +188,7 @@ class StreamDecoder:
             merge_details(segment.details, delta.reasoning_details)
 
     def _think(self, field: str, text: str) -> None:
+        self._release_held()
         self._splitter = None  # a server that separates reasoning leaves no tags
         if text:
             self._segment("reasoning").field = field
@@ -194,6 +196,7 @@ class StreamDecoder:
 
     def _content(self, content: str | list[Any]) -> None:
         if isinstance(content, list):
+            self._release_held()
             for kind, text in part_texts(content):
                 if text:
                     self._add(kind, text, field="parts")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 import string
+from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from msgspec import Raw, json
+from msgspec import Raw, Struct, json
 
+from latimer.dialects.messages.admit import admit
 from latimer.dialects.messages.request import Request
 from latimer.errors import invalid
 from latimer.profile import ToolRules
+from latimer.report import Loss
 from latimer.wire import messages as wire
 
 from .context import Context
@@ -20,6 +24,7 @@ from .context import Context
 LEGAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """https://platform.openai.com/docs/api-reference/chat/create, `tools[].function.name`."""
 _ALPHABET = string.ascii_letters + string.digits
+_REFERENCE = b'"tool_reference"'
 
 
 def upstream_name(name: str) -> str:
@@ -31,13 +36,31 @@ def upstream_name(name: str) -> str:
 
 def restored_names(request: Request) -> dict[str, str]:
     """Upstream names back to the client's, for those that had to change."""
-    names = {tool.name for tool in request.tools}
+    calls = (block for message in request.messages for block in message.blocks if isinstance(block, wire.ToolUseBlock))
+    names = {*known_tools(request, []), *(block.name for block in calls)}
     return {upstream_name(name): name for name in names if upstream_name(name) != name}
 
 
 def upstream_id(call_id: str, rules: ToolRules) -> str:
     """The id a call and its result have upstream: the client's own if the upstream takes it, else a hash of it."""
     return call_id if re.fullmatch(rules.id_pattern, call_id) else hash_text(call_id, 9)
+
+
+class CallIds:
+    """Upstream ids for the calls of one conversation, in their order: a repeated id becomes another each time.
+
+    What an id becomes depends on the messages before it only, so it stays the same as the conversation grows.
+    """
+
+    def __init__(self, rules: ToolRules) -> None:
+        self._rules = rules
+        self._seen: Counter[str] = Counter()
+
+    def take(self, call_id: str) -> str:
+        """The upstream id of the next call with this id."""
+        repeated = self._seen[call_id]
+        self._seen[call_id] += 1
+        return hash_text(f"{call_id}#{repeated}", 9) if repeated else upstream_id(call_id, self._rules)
 
 
 def hash_text(text: str, length: int) -> str:
@@ -50,53 +73,107 @@ def hash_text(text: str, length: int) -> str:
     return "".join(chars)
 
 
-def loaded_names(request: Request) -> list[str]:
-    """Names that `tool_reference` blocks have brought in so far, in order of first reference."""
-    results = (
-        block
-        for message in request.messages
-        for block in message.blocks
-        if isinstance(block, wire.ToolResultBlock) and isinstance(block.content, list)
-    )
-    names: dict[str, None] = {}
-    for raw in (raw for block in results for raw in block.content or ()):
-        if isinstance(raw, Raw) and b'"tool_reference"' in bytes(raw):
-            names[json.decode(raw).get("tool_name", "")] = None
-    return list(names)
+def known_tools(request: Request, losses: list[Loss]) -> dict[str, wire.Tool]:
+    """Every tool by its name: the request's own, then those that `tool_addition` blocks define."""
+    tools = {tool.name: tool for tool in request.tools}
+    for path, change in _changes(request):
+        match change:
+            case {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": definition}}:
+                tool = admit(json.encode(definition), wire.Tool, f"{path}.tool.definition", losses)
+                if tool.type in (None, "custom"):
+                    tools[tool.name] = tool
+                else:
+                    losses.append(Loss(f"{path}.tool", "dropped", "this tool runs on Anthropic's servers"))
+    return tools
+
+
+class Shown(Struct, frozen=True):
+    """What the conversation has done to the tool list so far."""
+
+    loaded: dict[str, int]
+    """Names brought in after the start, and in which order."""
+    removed: frozenset[str]
+
+
+def shown_so_far(request: Request) -> Shown:
+    """Which tools were brought in and taken away."""
+    loaded: dict[str, int] = {}
+    removed: set[str] = set()
+    for _, change in _changes(request):
+        match change:
+            case {"type": "tool_removal", "tool": {"name": str(name)}}:
+                removed.add(name)
+                continue
+            case {"type": "tool_addition", "tool": {"definition": {"name": str(name)}}}:
+                pass
+            case {"type": "tool_addition", "tool": {"name": str(name)}}:
+                pass
+            case {"type": "tool_reference", "tool_name": str(name)} | {"type": "tool_use", "name": str(name)}:
+                pass  # a tool that was called is known, even when what brought it in has been compacted away
+            case _:
+                continue
+        loaded.setdefault(name, len(loaded))
+        removed.discard(name)
+    return Shown(loaded, frozenset(removed))
+
+
+def _changes(request: Request) -> Iterator[tuple[str, Any]]:
+    """Everything in the conversation that changes the tool list, in its order, with its path."""
+    for message in request.messages:
+        for place, block in enumerate(message.blocks):
+            match block:
+                case wire.ToolResultBlock(content=list() as parts):
+                    yield from ((message.path(place), json.decode(raw)) for raw in parts if _REFERENCE in bytes(raw))
+                case wire.ToolUseBlock(name=name):
+                    yield message.path(place), {"type": "tool_use", "name": name}
+                case wire.UnknownBlock(type="tool_search_tool_result", raw=raw):
+                    content = json.decode(raw).get("content")
+                    references = content.get("tool_references") if isinstance(content, dict) else None
+                    yield from ((message.path(place), reference) for reference in references or ())
+                case wire.UnknownBlock(type="tool_addition" | "tool_removal", raw=raw):
+                    yield message.path(place), json.decode(raw)
 
 
 def visible_tools(request: Request, context: Context) -> list[wire.Tool]:
-    """Tools the model may know: those that are not deferred, then deferred ones in the order they were loaded.
+    """Tools the model may know: those that are not deferred, then the others in the order they were brought in.
 
     Claude Code inserts a loaded tool in the middle of its list; appending it keeps the upstream's cached prefix.
     """
-    shown = []
-    loaded = {name: place for place, name in enumerate(loaded_names(request))}
-    late = []
-    for index, tool in enumerate(request.tools):
+    changes = shown_so_far(request)
+    declared = {tool.name for tool in request.tools}
+    forced = request.tool_choice.name if request.tool_choice else None
+    shown: list[wire.Tool] = []
+    late: list[wire.Tool] = []
+    for index, (name, tool) in enumerate(context.tools.items()):
         if tool.allowed_callers and "direct" not in tool.allowed_callers:
+            if name == forced:
+                raise invalid(f"tool_choice.name: tool {name!r} cannot be called directly")
             context.lose(f"tools.{index}", "only code that runs at Anthropic may call this tool")
-        elif not tool.defer_loading:
+        elif name in changes.removed:
+            context.lose(f"tools.{index}", "a tool_removal took it away", "emulated")
+        elif name in declared and not tool.defer_loading:
             shown.append(tool)
-        elif tool.name in loaded:
+        elif name in changes.loaded or name == forced:
             late.append(tool)
         else:
             context.lose(f"tools.{index}.defer_loading", "hidden until a tool_reference names it", "emulated")
-    return shown + sorted(late, key=lambda tool: loaded[tool.name])
+    return shown + sorted(late, key=lambda tool: changes.loaded.get(tool.name, len(changes.loaded)))
 
 
 def encode_tools(request: Request, context: Context) -> list[dict[str, Any]]:
     """The `tools` of the request, [] when the model sees none."""
+    rules = context.profile.tools
     for index, tool in enumerate(request.tools):
         context.lose_if_given(f"tools.{index}.cache_control", tool.cache_control, "tools carry no cache marks here")
         if tool.strict:
             context.lose(f"tools.{index}.strict", "schemas are sent as guidance, not enforced")
         if wire.given(tool.input_examples):
             context.lose(f"tools.{index}.input_examples", "added to the description", "emulated")
-    return [
-        {"type": "function", "function": function_definition(tool, context.profile.tools)}
-        for tool in visible_tools(request, context)
-    ]
+    tools = visible_tools(request, context)
+    if tools and request.tool_choice and request.tool_choice.type == "none" and "none" not in rules.choices:
+        context.lose("tools", "the provider does not take tool_choice 'none', so it is shown no tools", "emulated")
+        return []
+    return [{"type": "function", "function": function_definition(tool, rules)} for tool in tools]
 
 
 def function_definition(tool: wire.Tool, rules: ToolRules) -> dict[str, Any]:
@@ -145,17 +222,20 @@ def _prune(node: Any, drop: frozenset[str], *, names: bool = False) -> Any:
 
 def choice_fields(request: Request, context: Context) -> dict[str, Any]:
     """`tool_choice` and `parallel_tool_calls`, for a request that has tools."""
+    rules = context.profile.tools
     fields: dict[str, Any] = {}
-    if request.one_call and context.profile.tools.parallel:
+    if request.one_call and rules.parallel:
         fields["parallel_tool_calls"] = False
+    elif request.one_call:
+        context.lose("tool_choice.disable_parallel_tool_use", "all calls but the first are dropped here", "emulated")
     choice = request.tool_choice
     if choice is None:
         return fields
     wanted = {"auto": "auto", "none": "none", "any": "required", "tool": "named"}[choice.type]
-    rules = context.profile.tools
     if wanted not in rules.choices:
-        context.lose("tool_choice", f"the provider does not take {choice.type!r}, sent as auto", "approximated")
-        wanted = "auto"
+        taken = "required" if wanted == "named" and "required" in rules.choices else "auto"
+        context.lose("tool_choice", f"the provider does not take {choice.type!r}, sent as {taken}", "approximated")
+        wanted = taken
     match wanted:
         case "named":
             name = upstream_name(choice.name or "")

@@ -8,12 +8,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_type_hints
 
-from msgspec import DecodeError, Raw, Struct, ValidationError, json
+from msgspec import Raw, Struct, ValidationError, json
 from msgspec.structs import fields
 
-from latimer.errors import invalid
+from latimer.errors import Rejection, invalid
 from latimer.report import Loss
 from latimer.wire import messages as wire
+from latimer.wire.json_text import UNREADABLE
 
 T = TypeVar("T")
 
@@ -43,12 +44,14 @@ def admit(raw: bytes | Raw, kind: type[T], path: str, losses: list[Loss]) -> T:
         return _decode(raw, kind)
     except ValidationError:
         stripped = _strip(raw, kind, path, losses)
-        try:
-            return _decode(stripped, kind)
-        except ValidationError as error:
-            raise invalid(_explain(path, error)) from error
-    except (DecodeError, UnicodeDecodeError) as error:
-        raise invalid(f"{path or 'request body'}: not valid JSON: {error}") from error
+    except UNREADABLE as error:
+        raise _not_json(path, error) from error
+    try:
+        return _decode(stripped, kind)
+    except ValidationError as error:
+        raise invalid(_explain(path, error)) from error
+    except UNREADABLE as error:
+        raise _not_json(path, error) from error
 
 
 def admit_block(raw: bytes | Raw, path: str, losses: list[Loss]) -> wire.RequestBlock:
@@ -62,15 +65,15 @@ def admit_block(raw: bytes | Raw, path: str, losses: list[Loss]) -> wire.Request
             return wire.UnknownBlock(kind, bytes(raw))
         block: wire.KnownBlock = admit(raw, known, path, losses)  # type: ignore[assignment]  # one of KnownBlock's own
         return block
-    except (DecodeError, UnicodeDecodeError) as error:
-        raise invalid(f"{path}: not valid JSON: {error}") from error
+    except UNREADABLE as error:
+        raise _not_json(path, error) from error
 
 
 def block_type(raw: bytes | Raw) -> str:
     """The `type` of a JSON object, '' when there is none."""
     try:
         value = json.decode(_raw_fields.decode(raw).get("type", Raw(b'""')))
-    except DecodeError:
+    except UNREADABLE:
         return ""
     return value if isinstance(value, str) else ""
 
@@ -80,7 +83,7 @@ def _strip(raw: bytes | Raw, kind: Any, path: str, losses: list[Loss]) -> bytes:
     structs = _structs_in(kind)
     try:
         given = _raw_fields.decode(raw)
-    except ValidationError:
+    except UNREADABLE:
         return bytes(raw)
     chosen = _choose(structs, given)
     if chosen is None:
@@ -89,12 +92,13 @@ def _strip(raw: bytes | Raw, kind: Any, path: str, losses: list[Loss]) -> bytes:
     tag_field = chosen.__struct_config__.tag_field
     parts: list[bytes] = []
     for name, value in given.items():
+        where = f"{path}.{name}" if path else name
         if name in hints:
-            parts.append(json.encode(name) + b":" + _strip(value, hints[name], f"{path}.{name}".lstrip("."), losses))
+            parts.append(json.encode(name) + b":" + _strip(value, hints[name], where, losses))
         elif name == tag_field:
             parts.append(json.encode(name) + b":" + bytes(value))
         else:
-            losses.append(Loss(f"{path}.{name}".lstrip("."), "dropped", UNKNOWN_FIELD))
+            losses.append(Loss(where, "dropped", UNKNOWN_FIELD))
     return b"{" + b",".join(parts) + b"}"
 
 
@@ -116,6 +120,10 @@ def _hints(struct: type[Struct]) -> dict[str, Any]:
 def _structs_in(kind: Any) -> list[type[Struct]]:
     members = get_args(kind) if getattr(kind, "__origin__", None) is Union or get_args(kind) else (kind,)
     return [member for member in members if isinstance(member, type) and issubclass(member, Struct)]
+
+
+def _not_json(path: str, error: Exception) -> Rejection:
+    return invalid(f"{path or 'request body'}: not valid JSON: {error}")
 
 
 def _explain(path: str, error: ValidationError) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import MsgspecError, Raw, json
+from msgspec import Raw, json
 
 from latimer.errors import STATUS, ErrorType, Failure
 from latimer.events import (
@@ -24,8 +24,9 @@ from latimer.events import (
 )
 from latimer.wire import messages as wire
 from latimer.wire import sse
+from latimer.wire.json_text import UNREADABLE, decode_mended
 
-from .encoder import DIALECT
+from .encoder import DELTAS, DIALECT
 
 FINISH_REASON: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -40,6 +41,7 @@ FINISH_REASON: dict[str, FinishReason] = {
 _event: json.Decoder[wire.StreamEvent] = json.Decoder(wire.StreamEvent)
 _delta: json.Decoder[wire.BlockDelta] = json.Decoder(wire.BlockDelta)
 _stop: json.Decoder[wire.StopDelta] = json.Decoder(wire.StopDelta)
+_message: json.Decoder[wire.Message] = json.Decoder(wire.Message)
 _block: json.Decoder[wire.OutputBlock] = json.Decoder(wire.OutputBlock)
 
 
@@ -62,6 +64,7 @@ class StreamDecoder:
         self._usage = Usage()
         self._state = "IDLE"
         self._index = -1
+        self._block: Block = Text()
         self._finish: Finish | None = None
 
     def decode(self, data: bytes) -> list[Event]:
@@ -83,8 +86,8 @@ class StreamDecoder:
         if self._state == "DONE" or not message.data.strip():
             return []
         try:
-            return self._translate(_event.decode(message.data))
-        except (MsgspecError, UnicodeDecodeError) as error:
+            return self._translate(decode_mended(_event, message.data))
+        except UNREADABLE as error:
             return self._broken(f"an event that is not Messages: {error}")
 
     def _translate(self, event: wire.StreamEvent) -> list[Event]:
@@ -100,9 +103,10 @@ class StreamDecoder:
                 return [Start(event.message.id, event.message.model, self._usage)]
             case ("OPEN", "content_block_start") if event.index == self._index + 1 and not self._finish:
                 self._state, self._index = "BLOCK", event.index
-                return [BlockStart(event.index, decode_block(event.content_block))]
+                self._block = decode_block(event.content_block)
+                return [BlockStart(event.index, self._block)]
             case ("BLOCK", "content_block_delta") if event.index == self._index:
-                return [_decode_delta(event.index, event.delta)]
+                return [_decode_delta(event.index, event.delta, self._block)]
             case ("BLOCK", "content_block_stop") if event.index == self._index:
                 self._state = "OPEN"
                 return [BlockStop(event.index)]
@@ -125,14 +129,15 @@ class StreamDecoder:
 def decode_response(body: bytes) -> list[Event]:
     """A whole message as events."""
     try:
-        if b'"error"' in body and json.decode(body, type=wire.StreamEvent).type == "error":
-            return [_failure(json.decode(body, type=wire.StreamEvent).error)]
-        message = json.decode(body, type=wire.Message)
+        envelope = decode_mended(_event, body) if b'"error"' in body else None
+        if envelope and envelope.type == "error":
+            return [_failure(envelope.error)]
+        message = decode_mended(_message, body)
         usage = decode_usage(message.usage)
         events: list[Event] = [Start(message.id, message.model, usage)]
         for index, raw in enumerate(message.content):
             events += _whole_block(index, raw)
-    except (MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return [Failure("api_error", f"an answer that is not Messages: {error}")]
     ending = wire.StopDelta(message.stop_reason, message.stop_sequence, message.stop_details)
     return [*events, _finish(ending, usage)]
@@ -168,19 +173,15 @@ def _whole_block(index: int, raw: Raw) -> list[Event]:
     return [BlockStart(index, kind), *inner, BlockStop(index)]
 
 
-def _decode_delta(index: int, raw: Raw) -> Event:
+def _decode_delta(index: int, raw: Raw, block: Block) -> Event:
+    """A delta of the block's own kind; any other (a citation, or more of an opaque block) stays as it is."""
     delta = _delta.decode(raw)
-    match delta.type:
-        case "text_delta":
-            return Delta(index, delta.text)
-        case "thinking_delta":
-            return Delta(index, delta.thinking)
-        case "input_json_delta":
-            return Delta(index, delta.partial_json)
-        case "signature_delta":
-            return Signature(index, delta.signature)
-        case _:
-            return OpaqueDelta(index, bytes(raw))
+    kind, key = DELTAS.get(type(block), ("", ""))
+    if delta.type == kind:
+        return Delta(index, getattr(delta, key))
+    if delta.type == "signature_delta" and isinstance(block, Reasoning):
+        return Signature(index, delta.signature)
+    return OpaqueDelta(index, bytes(raw))
 
 
 def _finish(stop: wire.StopDelta, usage: Usage) -> Finish:

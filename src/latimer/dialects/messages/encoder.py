@@ -28,6 +28,7 @@ from latimer.events import (
     ToolCall,
     Usage,
 )
+from latimer.wire.json_text import UNREADABLE, mend_surrogates
 
 STOP_REASON: dict[FinishReason, str] = {
     "stop": "end_turn",
@@ -38,8 +39,15 @@ STOP_REASON: dict[FinishReason, str] = {
 }
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 DIALECT = "messages"
+DELTAS: dict[type, tuple[str, str]] = {
+    Text: ("text_delta", "text"),
+    Reasoning: ("thinking_delta", "thinking"),
+    ToolCall: ("input_json_delta", "partial_json"),
+}
+"""The type of a block's deltas, and the field that has their words."""
 
 _encode = json.Encoder().encode
+_object: json.Decoder[dict[str, Raw]] = json.Decoder(dict[str, Raw])
 
 
 class Heading(Struct, frozen=True):
@@ -85,9 +93,10 @@ class StreamEncoder:
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
         self._head = b""
+        self._block: Block = Text()
+        self._index = -1
         self._muted = False
-        self._skipping = False
-        self._skipped = 0
+        self._hidden = False
         self._started = False
 
     def encode(self, event: Event) -> bytes:
@@ -95,17 +104,16 @@ class StreamEncoder:
         match event:
             case Delta(data=data):
                 return b"" if self._muted else self._head + _encode(data) + b"}}\n\n"
-            case BlockStart(index=index, block=block):
-                return self._block_start(index - self._skipped, block)
-            case BlockStop(index=index):
-                return self._block_stop(index - self._skipped)
-            case Signature(index=index, data=data):
-                delta = {"type": "signature_delta", "signature": data}
-                return _event("content_block_delta", {"index": index - self._skipped, "delta": delta})
-            case OpaqueDelta(index=index, raw=raw):
-                if self._muted:
-                    return b""
-                return _event("content_block_delta", {"index": index - self._skipped, "delta": Raw(raw)})
+            case BlockStart(block=block):
+                return self._block_start(block)
+            case BlockStop():
+                return self._block_stop()
+            case Signature(data=data) if isinstance(self._block, Reasoning):
+                return self._delta({"type": "signature_delta", "signature": data})
+            case Signature():
+                return b""
+            case OpaqueDelta(raw=raw):
+                return b"" if self._hidden else self._delta(_one_line(raw))
             case Start(usage=usage):
                 return self.start(usage)
             case Finish():
@@ -120,24 +128,28 @@ class StreamEncoder:
         self._started = True
         return _event("message_start", {"message": _message(self._heading, [], None, usage)})
 
-    def _block_start(self, index: int, block: Block) -> bytes:
-        self._skipping = isinstance(block, Opaque) and block.dialect != DIALECT
-        if self._skipping:
-            self._muted = True
-            self._skipped += 1
+    def _block_start(self, block: Block) -> bytes:
+        """A block of another dialect is left out with all that is in it; the client's indexes have no gap there."""
+        self._block = block
+        self._hidden = _foreign(block) or (isinstance(block, Reasoning) and self._heading.hide_thinking)
+        self._muted = self._hidden or type(block) not in DELTAS
+        if _foreign(block):
             return b""
-        self._muted = isinstance(block, Reasoning) and self._heading.hide_thinking
-        kind, key = _DELTAS.get(type(block), ("", ""))
+        self._index += 1
+        kind, key = DELTAS.get(type(block), ("", ""))
         self._head = (
             b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%s","%s":'
-            % (index, kind.encode(), key.encode())
+            % (self._index, kind.encode(), key.encode())
         )
-        return _event("content_block_start", {"index": index, "content_block": _empty(block)})
+        return _event("content_block_start", {"index": self._index, "content_block": _empty(block)})
 
-    def _block_stop(self, index: int) -> bytes:
-        if self._skipping:
+    def _delta(self, delta: Any) -> bytes:
+        return _event("content_block_delta", {"index": self._index, "delta": delta})
+
+    def _block_stop(self) -> bytes:
+        if _foreign(self._block):
             return b""
-        return b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % index
+        return b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index
 
     def _finish(self, finish: Finish) -> bytes:
         body = {"delta": _ending(finish), "usage": encode_usage(finish.usage)}
@@ -182,12 +194,6 @@ def encode_response(events: Iterable[Event], heading: Heading) -> bytes:
     return b"".join([encoder.encode(event) for event in events])
 
 
-_DELTAS: dict[type, tuple[str, str]] = {
-    Text: ("text_delta", "text"),
-    Reasoning: ("thinking_delta", "thinking"),
-    ToolCall: ("input_json_delta", "partial_json"),
-}
-
 
 def _message(heading: Heading, content: list[Any], finish: Finish | None, usage: Usage) -> dict[str, Any]:
     ending = _ending(finish) if finish else {"stop_reason": None, "stop_sequence": None, "stop_details": None}
@@ -221,7 +227,16 @@ def _empty(block: Block) -> Any:
         case ToolCall(id=id, name=name):
             return {"type": "tool_use", "id": id, "name": name, "input": {}}
         case Opaque(raw=raw):
-            return Raw(raw)
+            return _one_line(raw)
+
+
+def _foreign(block: Block) -> bool:
+    return isinstance(block, Opaque) and block.dialect != DIALECT
+
+
+def _one_line(raw: bytes) -> Raw:
+    """JSON as an event's one line of data."""
+    return Raw(json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw)
 
 
 def _whole(block: Block, data: str, signature: str, *, hide_thinking: bool) -> Any:
@@ -232,16 +247,18 @@ def _whole(block: Block, data: str, signature: str, *, hide_thinking: bool) -> A
             return {"type": "thinking", "thinking": "" if hide_thinking else data, "signature": signature}
         case ToolCall(id=id, name=name):
             return {"type": "tool_use", "id": id, "name": name, "input": _input(data)}
-        case Opaque(dialect=dialect, raw=raw):
-            return Raw(raw) if dialect == DIALECT else None
+        case Opaque(raw=raw):
+            return None if _foreign(block) else Raw(raw)
 
 
 def _input(data: str) -> Any:
     """A call that the length limit cut off has no whole arguments; an object that says so keeps it from being run."""
+    raw = mend_surrogates(data.encode()).strip() or b"{}"
     try:
-        return json.decode(data) if data.strip() else {}
-    except ValueError:
+        _object.decode(raw)
+    except UNREADABLE:
         return {"__unparsedToolInput": {"raw": data, "len": len(data)}}
+    return Raw(raw)
 
 
 def _event(name: str, fields: dict[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from msgspec import Raw, Struct, json
+from msgspec.structs import replace
 
 from latimer.errors import invalid
 from latimer.report import Loss
@@ -31,7 +32,7 @@ class Message(Struct, frozen=True):
     index: int
     role: Role
     blocks: list[wire.RequestBlock]
-    effort: str | None = None
+    effort: wire.Effort | None = None
     clear_at: str | None = None
 
     def path(self, block: int) -> str:
@@ -72,8 +73,18 @@ class Request(Struct, frozen=True):
 
 def decode_request(raw: bytes, version: str = OLD_VERSION) -> Request:
     """Parse the body of `POST /v1/messages`. Raises `Rejection` with a 400 that names the field at fault."""
+    return _decode(raw, version, wire.RequestBody)
+
+
+def decode_count_request(raw: bytes, version: str = OLD_VERSION) -> Request:
+    """Parse the body of `POST /v1/messages/count_tokens`, which has no `max_tokens`. Raises `Rejection`."""
+    return _decode(raw, version, wire.CountBody)
+
+
+def _decode(raw: bytes, version: str, kind: type[wire.RequestBody]) -> Request:
     losses: list[Loss] = []
-    body = admit(mend_surrogates(raw), wire.RequestBody, "", losses)
+    _check_utf8(raw)
+    body = admit(mend_surrogates(raw), kind, "", losses)
     _check_body(body, version)
     request = Request(
         body=body,
@@ -91,6 +102,14 @@ def decode_request(raw: bytes, version: str = OLD_VERSION) -> Request:
     return request
 
 
+def _check_utf8(raw: bytes) -> None:
+    """Subtrees that stay raw are never decoded here, so nothing else would notice."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise invalid(f"request body: not valid UTF-8: {error}") from error
+
+
 def _optional(raw: Raw, kind: type[Any], path: str, losses: list[Loss]) -> Any:
     return admit(raw, kind, path, losses) if wire.given(raw) else None
 
@@ -101,10 +120,16 @@ def _system(system: str | list[Raw] | None, losses: list[Loss]) -> list[wire.Tex
     The line changes from session to session, so it would also defeat an upstream's prefix cache from the first token.
     """
     if isinstance(system, str):
-        blocks = [wire.TextBlock(system)] if system else []
+        blocks = [wire.TextBlock(system)]
     else:
         blocks = [admit(raw, wire.TextBlock, f"system.{i}", losses) for i, raw in enumerate(system or [])]
-    return [block for block in blocks if block.text and not block.text.startswith(BILLING_HEADER)]
+    read = [replace(b, text=_unbilled(b.text)) if b.text.startswith(BILLING_HEADER) else b for b in blocks]
+    return [block for block in read if block.text]
+
+
+def _unbilled(text: str) -> str:
+    """What follows the billing line: nothing where it has a block of its own."""
+    return text.partition("\n")[2].lstrip("\n")
 
 
 def _message(raw: Raw, index: int, losses: list[Loss]) -> Message:
@@ -124,8 +149,10 @@ def _message(raw: Raw, index: int, losses: list[Loss]) -> Message:
     return Message(index, role, blocks, _effort(message, path, losses), message.clear_at)
 
 
-def _effort(message: wire.InputMessage, path: str, losses: list[Loss]) -> str | None:
+def _effort(message: wire.InputMessage, path: str, losses: list[Loss]) -> wire.Effort | None:
     config = _optional(message.output_config, wire.OutputConfig, f"{path}.output_config", losses)
+    if config and config.format:
+        losses.append(Loss(f"{path}.output_config.format", "dropped", "only the request's own format counts"))
     return config.effort if config else None
 
 

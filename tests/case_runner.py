@@ -1,0 +1,206 @@
+"""Case directories: what a client asks, what its upstream answers, and everything that must come of both.
+
+    tests/cases/<upstream dialect>/<case>/
+        request.json             the client's request                                        written by hand
+        profile.toml             `preset`, `model`, and sections of the Profile; optional    written by hand
+        upstream.sse | .json     the upstream's answer, byte for byte                        written by hand
+        next.json                what the user says next; optional                           written by hand
+        upstream_request.json    the body the upstream is sent                               blessed
+        report.json              the losses, summarized                                      blessed
+        answer.sse               the answer as a stream                                      blessed
+        answer.json              the answer as one message                                   blessed
+        next_upstream_request.json   the next turn's body, where there is a next.json        blessed
+
+A request that is refused has only `request.json` and `answer.json`. `python -m tests.bless` writes the blessed files.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from latimer.answer import Answer
+from latimer.dialects.chat.errors import Asked
+from latimer.dialects.chat.request import Outgoing, encode_request
+from latimer.dialects.chat.response import ResponseDecoder
+from latimer.dialects.chat.stream import Reader
+from latimer.dialects.chat.tools import restored_names
+from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure
+from latimer.dialects.messages.request import OLD_VERSION, Request, decode_request
+from latimer.errors import Rejection
+from latimer.events import Event
+from latimer.policy.config import Provider
+from latimer.policy.presets import sections
+from latimer.policy.profiles import resolve
+from latimer.profile import Profile
+from latimer.report import summarize
+from latimer.stages import OneCall, Stage, StopSequences
+
+CASES = Path(__file__).parent / "cases"
+HANDWRITTEN = frozenset({"request.json", "profile.toml", "upstream.sse", "upstream.json", "next.json"})
+BLESSED = frozenset({"upstream_request.json", "report.json", "answer.sse", "answer.json", "next_upstream_request.json"})
+INPUT_ESTIMATE = 100
+"""Tokens that every case's prompt is estimated at."""
+
+Chunking = Callable[[bytes], Iterable[bytes]]
+
+
+def pieces(size: int) -> Chunking:
+    """Cut into pieces of `size` bytes, across lines and characters."""
+    return lambda data: [data[at : at + size] for at in range(0, len(data), size)]
+
+
+CHUNKINGS: dict[str, Chunking] = {
+    "at once": lambda data: [data],
+    "by line": lambda data: data.splitlines(keepends=True),
+    "seven bytes": pieces(7),
+    "byte by byte": pieces(1),
+}
+
+
+class Case:
+    """One directory. Everything is computed from the files written by hand."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        overlay = self._toml()
+        self.model: str = overlay.get("model", "m")
+        self.route = f"{overlay.get('preset', 'provider')}/{self.model}"
+        provider = Provider("p", "", preset=overlay.get("preset", ""), rules=sections(overlay))
+        self.profile: Profile = resolve(provider, self.model)
+        self.version: str = overlay.get("version", OLD_VERSION)
+        self.heading: Callable[[], Heading] = lambda: Heading(
+            "msg_case", self.request.body.model, "req_case", self.request.hides_thinking
+        )
+
+    @cached_property
+    def raw_request(self) -> bytes:
+        return compact(json.loads((self.path / "request.json").read_bytes()))
+
+    @cached_property
+    def request(self) -> Request:
+        return decode_request(self.raw_request, self.version)
+
+    @cached_property
+    def outgoing(self) -> Outgoing:
+        """What is sent upstream. Raises `Rejection`."""
+        return self.encode(self.request)
+
+    @cached_property
+    def upstream(self) -> bytes | None:
+        """What the upstream answers; None for a request that never gets there."""
+        return next(
+            (found.read_bytes() for name in ("upstream.sse", "upstream.json") if (found := self.path / name).exists()),
+            None,
+        )
+
+    @cached_property
+    def refusal(self) -> bytes | None:
+        """The error envelope of a request that is refused."""
+        try:
+            _ = self.outgoing
+        except Rejection as rejection:
+            return json.dumps(encode_failure(rejection.failure, "req_case")).encode()
+        return None
+
+    def encode(self, request: Request) -> Outgoing:
+        return encode_request(
+            request, model=self.model, route=self.route, profile=self.profile, input_estimate=INPUT_ESTIMATE
+        )
+
+    def reader(self) -> Reader:
+        request = self.request
+        return Reader(
+            asked=Asked("provider", self.route, "env:KEY", request.body.model, INPUT_ESTIMATE, 0, None),
+            message_id="msg_case",
+            names=restored_names(request),
+            taken_ids=request.tool_call_ids,
+            seal_text=request.hides_thinking,
+            think_tags=self.profile.reasoning.think_tags,
+        )
+
+    def answer(self, encoder: StreamEncoder | WholeEncoder, chunking: Chunking = CHUNKINGS["at once"]) -> bytes:
+        """The client's bytes; the error envelope where the gateway can still answer with an HTTP status."""
+        request = self.request
+        stages: list[Stage] = [OneCall()] if request.one_call else []
+        if request.body.stop_sequences:
+            stages.append(StopSequences(request.body.stop_sequences, INPUT_ESTIMATE))
+        answer = Answer(ResponseDecoder(self.reader()), stages, encoder)
+        assert self.upstream is not None
+        out = b"".join([answer.feed(piece) for piece in chunking(self.upstream) if not answer.over]) + answer.end()
+        if answer.failure and not answer.spoken:
+            return json.dumps(encode_failure(answer.failure, "req_case")).encode()
+        return out
+
+    def events(self) -> list[Event]:
+        """The upstream's answer in the hub's words."""
+        assert self.upstream is not None
+        decoder = ResponseDecoder(self.reader())
+        return decoder.decode(self.upstream) + decoder.flush()
+
+    def stream(self, chunking: Chunking = CHUNKINGS["at once"]) -> bytes:
+        return self.answer(StreamEncoder(self.heading()), chunking)
+
+    def whole(self, chunking: Chunking = CHUNKINGS["at once"]) -> bytes:
+        return self.answer(WholeEncoder(self.heading()), chunking)
+
+    def next_request(self) -> Request | None:
+        """The next turn, as a client builds it: the answer, then `next.json` or a result for each of its calls."""
+        message = json.loads(self.whole())
+        if message["type"] != "message" or not message["content"]:
+            return None
+        body = json.loads(self.raw_request)
+        said = self.path / "next.json"
+        user = json.loads(said.read_bytes()) if said.exists() else _reply(message["content"])
+        body["messages"] += [{"role": "assistant", "content": message["content"]}, {"role": "user", "content": user}]
+        body.pop("tool_choice", None)
+        return decode_request(compact(body), self.version)
+
+    def blessed(self) -> Iterator[tuple[str, bytes]]:
+        """Every expected file's name, and its content as the code has it now."""
+        if self.refusal is not None:
+            yield "answer.json", pretty(self.refusal)
+            return
+        yield "upstream_request.json", pretty(self.outgoing.body)
+        yield "report.json", pretty(msgspec.json.encode(summarize(self.outgoing.losses)))
+        yield "answer.sse", self.stream()
+        yield "answer.json", pretty(self.whole())
+        following = self.next_request() if (self.path / "next.json").exists() else None
+        if following is not None:
+            yield "next_upstream_request.json", pretty(self.encode(following).body)
+
+    def _toml(self) -> dict[str, Any]:
+        path = self.path / "profile.toml"
+        return tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def all_cases() -> list[Path]:
+    """Every case directory, whatever its dialect."""
+    return sorted(path for path in CASES.glob("*/*") if path.is_dir())
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(CASES).as_posix()
+
+
+def pretty(body: bytes) -> bytes:
+    """JSON as a person reads it; the order of keys is kept, since it is part of what is expected."""
+    return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def compact(value: Any) -> bytes:
+    """JSON as clients write it; half a surrogate pair stays an escape."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _reply(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    calls = [block for block in content if block["type"] == "tool_use"]
+    results = [{"type": "tool_result", "tool_use_id": block["id"], "content": "done"} for block in calls]
+    return results or [{"type": "text", "text": "Go on."}]

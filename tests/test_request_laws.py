@@ -1,0 +1,63 @@
+"""The laws of requests (7 and 8): nothing of a request is lost silently, and a growing conversation keeps its prefix."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+from msgspec import json as typed
+
+from latimer.dialects.chat.request import Outgoing, encode_request
+from latimer.dialects.messages.request import decode_request
+from latimer.errors import Rejection
+from latimer.report import header, summarize
+from tests import requests
+from tests.reading import ROUTE
+
+EXCEPTIONS: dict[str, str] = {
+    "messages.*.clear_at": "steers when a message is shown",
+}
+"""Values that may vanish without a word, each with its reason."""
+
+
+def encode(body: Any, profile: str) -> Outgoing:
+    request = decode_request(requests.encoded(body))
+    return encode_request(request, model="model", route=ROUTE, profile=requests.PROFILES[profile])
+
+
+@given(requests.requests(), st.sampled_from(sorted(requests.PROFILES)))
+def test_no_silent_loss(body: dict[str, Any], profile: str) -> None:
+    marks: dict[str, str] = {}
+    planted = requests.plant(body, "", marks)
+    try:
+        outgoing = encode(planted, profile)
+    except Rejection as rejection:
+        assert rejection.failure.status == 400
+        return
+    json.loads(outgoing.body)
+    told = [loss.field for loss in summarize(outgoing.losses)]
+    silent = {
+        path: mark
+        for mark, path in marks.items()
+        if mark.encode() not in outgoing.body and not any(requests.covers(field, path) for field in told)
+    }
+    silent = {path: mark for path, mark in silent.items() if not any(requests.covers(known, path) for known in EXCEPTIONS)}
+    assert not silent
+    assert len(header(outgoing.losses)) <= 4096
+
+
+@pytest.mark.parametrize("profile", [name for name in requests.PROFILES if name not in ("marks", "loops")])
+@given(requests.conversations())
+def test_prefix_stability(profile: str, turns: list[dict[str, Any]]) -> None:
+    """`marks` sends the client's cache marks on, which move; `loops` takes reasoning back once its loop is over, since
+    its provider wants that.
+    """
+    before: dict[str, list[bytes]] = {"messages": [], "tools": []}
+    for turn in turns:
+        body = typed.decode(encode(turn, profile).body, type=dict[str, Raw])
+        for name, known in before.items():
+            now = [bytes(item) for item in typed.decode(body[name], type=list[Raw])]
+            assert now[: len(known)] == known
+            before[name] = now
