@@ -30,7 +30,11 @@ export QUESTION
 # What pytest is given: make test PYTEST_ARGS="-k tools -x"
 PYTEST_ARGS ?=
 
-.PHONY: help demo venv clients check format test clean
+# Tests at a time, and what is left out on a machine without nginx; .ci/run installs it.
+JOBS ?= 2
+WITHOUT_NGINX := $(shell command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || echo --ignore=tests/test_bench_ratio.py)
+
+.PHONY: help demo venv clients check format test fuzz bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -52,7 +56,14 @@ format: $(VENV)/.dev ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format $(wildcard $(CHECKED))
 
 test: $(VENV)/.dev clients check ## Everything a change has to pass
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || echo "• no nginx here, so the cost per token is not measured (apt install nginx-light)"
+	$(BIN)/python -m pytest -n $(JOBS) $(WITHOUT_NGINX) $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.dev ## Let the laws search for longer (FUZZ_EXAMPLES each)
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(JOBS) tests/test_laws.py tests/test_request_laws.py $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev ## Measure the cost of an answer beside nginx
+	$(BIN)/python -m bench
 
 clean: ## Remove everything that make has set up
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -51,6 +51,7 @@ PROFILES = {
 }
 
 PNG = base64.b64encode(files.png()).decode()
+PLAIN = base64.b64encode(b"plain").decode()
 PDF = base64.b64encode(files.pdf("forty-two violins")).decode()
 HALF = "\ud83d"
 """Half an emoji: JavaScript cuts strings there."""
@@ -87,7 +88,7 @@ DOCUMENT = block(
     "document",
     {
         "source": source("base64", media_type=st.just("application/pdf"), data=st.just(PDF) | st.just("?"))
-        | source("base64", media_type=st.just("text/plain"), data=st.just(base64.b64encode(b"plain").decode()))
+        | source("base64", media_type=st.just("text/plain"), data=st.just(PLAIN))
         | source("text", media_type=st.just("text/plain"), data=SAID)
         | source("content", content=SAID | st.lists(TEXT | IMAGE, max_size=2))
     },
@@ -238,9 +239,9 @@ def encoded(body: Any) -> bytes:
 # --- marks ----------------------------------------------------------------------------------------------------------
 
 CONTROL = re.compile(
-    r"(.*\.)?(type|role|media_type|effort|ttl|signature|keep|mode|speed|service_tier|display|allowed_callers\.\d+|"
+    r"(.*\.)?(type|role|media_type|effort|signature|keep|mode|speed|service_tier|display|allowed_callers\.\d+|"
     r"tool_use_id|tool_name)"
-    r"|model|max_tokens|tools\.\d+\.name|tool_choice\.name|messages\.\d+\.content\.\d+\.(id|name)"
+    r"|model|tools\.\d+\.name|tool_choice\.name|messages\.\d+\.content\.\d+\.(id|name)"
     r"|tools\.\d+\.input_schema\..*\.required\.\d+|tools\.\d+\.input_schema\.required\.\d+"
 )
 """Values that are words of the protocol or refer to another value: another word there would be another request."""
@@ -252,13 +253,14 @@ def plant(value: Any, path: str, marks: dict[str, str]) -> Any:
         return {key: plant(inner, f"{path}.{key}" if path else key, marks) for key, inner in value.items()}
     if isinstance(value, list):
         return [plant(inner, f"{path}.{place}", marks) for place, inner in enumerate(value)]
-    if CONTROL.fullmatch(path) or not isinstance(value, str) or value in (PDF, BILLING):
+    if CONTROL.fullmatch(path) or value is None or isinstance(value, bool) or value in ("", PDF, BILLING):
         return value
-    mark = f"mark{len(marks):04}z"
+    number = f"7{len(marks):06}"
+    mark = f"mark{number}z" if isinstance(value, str) else number
     marks[mark] = path
-    if value == "cGxhaW4=":  # the base64 of a text file
-        return base64.b64encode(mark.encode()).decode()
-    return mark + value
+    if isinstance(value, str):
+        return base64.b64encode(mark.encode()).decode() if value == PLAIN else mark + value
+    return int(number) if isinstance(value, int) else float(f"0.{number}1")
 
 
 def covers(field: str, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Style is a test: limits of size, the layers, purity below the shell, a test for each module, docs that match the code."""
+"""Style is a test: limits of size, the layers, purity below the shell, a test for each module, docs that match."""
 
 import ast
 import subprocess
@@ -31,8 +31,7 @@ PURE_LAYERS = len(LAYERS) - 1
 
 TESTED_ELSEWHERE = {
     "__main__.py": "tests/test_cli.py starts it",
-    "demo.py": "tests/interop/test_local_model.py",
-    "local_model.py": "tests/interop/test_local_model.py",
+    "demo.py": "tests/interop/test_demo.py",
     "profile.py": "data; tests/policy/test_profiles.py merges it",
     "policy/catalog.py": "tests/policy/test_routing.py",
     "policy/presets/__init__.py": "tests/policy/test_profiles.py",

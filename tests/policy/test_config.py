@@ -1,6 +1,7 @@
 """The configuration: what is accepted, and that a refusal names the path and the cure."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from latimer.policy.config import (
     parse,
     seed_flags,
 )
+from latimer.policy.presets import presets
 from latimer.policy.retry import RetryRules
 
 EXAMPLE = """
@@ -355,6 +357,12 @@ def test_the_seeds_variables_need_the_host() -> None:
     assert seed_flags({"API_KEY": "k", "LISTEN_PORT": "1", "FORCED_MODEL": "m"}) == Flags()
 
 
+def test_the_seeds_retries_stay_within_reason() -> None:
+    config = seeded(UPSTREAM_HOST="h", FORCED_MODEL="m", MAX_RETRIES="0")
+    assert config.retry.tries == 1
+    assert seeded(UPSTREAM_HOST="h", FORCED_MODEL="m", MAX_RETRIES="99").retry.tries == 20
+
+
 def test_a_seed_variable_that_is_no_number() -> None:
     with pytest.raises(ConfigError, match="LISTEN_PORT should be a number, not 'x'"):
         seed_flags({"UPSTREAM_HOST": "h", "LISTEN_PORT": "x"})
@@ -370,6 +378,25 @@ def test_the_schema_describes_what_is_accepted() -> None:
     assert set(top["properties"]) == {"server", "providers", "routes", "retry"}
     assert top["additionalProperties"] is False
     assert set(schema["$defs"]["ProviderTable"]["properties"]) >= {"base_url", "api_key", "request", "models"}
+
+
+def test_every_key_stands_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+    for name, definition in json_schema()["$defs"].items():
+        for key in definition.get("properties", {}):
+            assert f"`{key}`" in page or f"`[{key}]`" in page or f".{key}]`" in page or f"[{key}." in page, (name, key)
+
+
+def test_the_example_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+    assert set(parse(example, "docs").routes) == {"opus", "sonnet", "haiku", "default"}
+
+
+def test_the_documentation_names_every_preset() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8").replace("\n", " ")
+    names = sorted(presets())
+    assert f"knows {', '.join(names[:-1])} and {names[-1]}." in page
 
 
 def test_the_schema_is_the_same_each_time() -> None:

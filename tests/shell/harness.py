@@ -70,9 +70,10 @@ class Exchange:
         await self.end()
 
     async def write(self, data: bytes) -> None:
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
-        with suppress(ConnectionError):
-            await self.writer.drain()
+        await self.writer.drain()
 
     async def play(self, wire: Wire) -> None:
         steps = wire.steps
@@ -178,6 +179,9 @@ class Upstream:
         watch = asyncio.create_task(_watch(reader, exchange))
         try:
             await self._answer(exchange)
+        except ConnectionError:
+            exchange.gone.set()
+            raise
         finally:
             watch.cancel()
             with suppress(asyncio.CancelledError):
@@ -224,7 +228,7 @@ async def upstream(*answers: Answer, others: Mapping[str, Any] | None = None) ->
         server.close()
         await script.stop()
         await server.wait_closed()
-    assert not script.errors
+    assert not script.errors, script.errors
 
 
 def config_for(*urls: str, rules: str = "", retry: str = "base_wait_seconds = 0.01", **server: Any) -> Config:

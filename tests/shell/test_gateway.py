@@ -121,40 +121,51 @@ async def test_a_tool_call_that_has_begun_is_content() -> None:
     ],
 )
 async def test_the_next_route_answers(wire: Wire, attempts: int, stream: bool) -> None:
-    async with upstream(wire) as first, upstream(Say("From the second")) as second:
-        async with gateway(config_for(first.url, second.url)) as client:
-            answer = await client.ask(stream=stream)
-            assert answer.status == 200
-            assert answer.headers["latimer-route"] == "p1/m"
-            assert b"From the" in answer.body
+    async with (
+        upstream(wire) as first,
+        upstream(Say("From the second")) as second,
+        gateway(config_for(first.url, second.url)) as client,
+    ):
+        answer = await client.ask(stream=stream)
+        assert answer.status == 200
+        assert answer.headers["latimer-route"] == "p1/m"
+        assert b"From the" in answer.body
     assert len(first.exchanges) == attempts
     assert len(second.exchanges) == 1
 
 
 async def test_a_dead_route_is_passed_over() -> None:
-    async with upstream(Say("From the second")) as second:
-        async with gateway(config_for("http://127.0.0.1:9/v1", second.url)) as client:
-            answer = await client.ask()
-            assert answer.text == "From the second"
-            assert names(answer.events)[0] == "message_start"
+    async with (
+        upstream(Say("From the second")) as second,
+        gateway(config_for("http://127.0.0.1:9/v1", second.url)) as client,
+    ):
+        answer = await client.ask()
+        assert answer.text == "From the second"
+        assert names(answer.events)[0] == "message_start"
 
 
 @pytest.mark.parametrize("wire", [failure(400, "bad request"), failure(401, "wrong key"), overflow(10, 5)])
 async def test_what_is_wrong_everywhere_stops_the_chain(wire: Wire) -> None:
-    async with upstream(wire) as first, upstream(Say("never asked")) as second:
-        async with gateway(config_for(first.url, second.url)) as client:
-            answer = await client.ask()
-            assert answer.status in (400, 401)
-            assert answer.headers["latimer-route"] == "p0/m"
+    async with (
+        upstream(wire) as first,
+        upstream(Say("never asked")) as second,
+        gateway(config_for(first.url, second.url)) as client,
+    ):
+        answer = await client.ask()
+        assert answer.status in (400, 401)
+        assert answer.headers["latimer-route"] == "p0/m"
     assert not second.exchanges
 
 
 async def test_a_chain_that_fails_tells_of_its_last_route() -> None:
-    async with upstream(BOOM) as first, upstream(failure(503, "full")) as second:
-        async with gateway(config_for(first.url, second.url, retry="tries = 1")) as client:
-            answer = await client.ask()
-            assert answer.status == 529
-            assert answer.error["message"].startswith("p1/m: ")
+    async with (
+        upstream(BOOM) as first,
+        upstream(failure(503, "full")) as second,
+        gateway(config_for(first.url, second.url, retry="tries = 1")) as client,
+    ):
+        answer = await client.ask()
+        assert answer.status == 529
+        assert answer.error["message"].startswith("p1/m: ")
 
 
 # --- lessons ---------------------------------------------------------------------------------------------------------
@@ -169,7 +180,8 @@ def needs_no(*fields: str) -> Any:
     async def answer(exchange: Exchange) -> None:
         for name in fields:
             if name in exchange.body:
-                return await exchange.play(failure(400, f"Unsupported parameter: '{name}'", param=name))
+                await exchange.play(failure(400, f"Unsupported parameter: '{name}'", param=name))
+                return
         await exchange.play(Say("Hello", usage=USAGE).streamed("m", include_usage=True))
 
     return answer
@@ -235,7 +247,8 @@ async def test_lessons_learned_at_once_are_both_kept() -> None:
         await both.wait()
         name = "reasoning_effort" if "reasoning_effort" in exchange.body else "stream_options"
         if name in exchange.body and exchange.number < 2:
-            return await exchange.play(failure(400, f"Unsupported parameter: '{name}'", param=name))
+            await exchange.play(failure(400, f"Unsupported parameter: '{name}'", param=name))
+            return
         await exchange.play(Say("Hello", usage=USAGE).streamed("m", include_usage=True))
 
     async with serving(answer) as (client, script):
@@ -248,7 +261,7 @@ async def test_lessons_learned_at_once_are_both_kept() -> None:
 
 async def test_many_requests_that_meet_the_same_refusal() -> None:
     """Each gets its one extra attempt, though the first of them has learned the lesson for all."""
-    async with serving(needs_no("reasoning_effort"), retry="tries = 1") as (client, script):
+    async with serving(needs_no("reasoning_effort"), retry="tries = 1") as (client, _):
         answers = await asyncio.gather(*(client.ask(**EFFORT) for _ in range(8)))
         assert [answer.status for answer in answers] == [200] * 8
 
@@ -382,13 +395,13 @@ async def test_message_and_tool_ids_are_unique() -> None:
     tool = {"name": "Bash", "input_schema": {"type": "object"}}
     async with serving(say) as (client, _):
         answers = [await client.ask(stream=False, tools=[tool]) for _ in range(5)]
+        calls = answers[0].json["content"]
+        results = [{"type": "tool_result", "tool_use_id": call["id"], "content": "ok"} for call in calls]
         history = [
             {"role": "user", "content": PROMPT},
-            {"role": "assistant", "content": answers[0].json["content"]},
-            {"role": "user", "content": [
-                {"type": "tool_result", "tool_use_id": block["id"], "content": "ok"} for block in answers[0].json["content"]
-            ]},
-        ]  # fmt: skip
+            {"role": "assistant", "content": calls},
+            {"role": "user", "content": results},
+        ]
         following = await client.ask(stream=False, tools=[tool], messages=history)
     assert len({answer.json["id"] for answer in answers}) == 5
     assert all(answer.json["id"].startswith("msg_") for answer in answers)
@@ -417,7 +430,8 @@ async def test_large_requests_do_not_hold_up_a_stream() -> None:
 
     async def steady(exchange: Exchange) -> None:
         if len(exchange.raw) > 100_000:
-            return await exchange.play(Say("ok", usage=USAGE).streamed("m", include_usage=True))
+            await exchange.play(Say("ok", usage=USAGE).streamed("m", include_usage=True))
+            return
         await exchange.head()
         for _ in range(50):
             await exchange.say("x")

@@ -166,7 +166,7 @@ def seed_flags(environ: Mapping[str, str]) -> Flags:
         model=environ.get("FORCED_MODEL", ""),
         api_key_env="API_KEY" if environ.get("API_KEY") else "",
         port=int(_number("LISTEN_PORT", port)) if port else None,
-        tries=max(1, int(_number("MAX_RETRIES", tries))) if tries else None,
+        tries=min(20, max(1, int(_number("MAX_RETRIES", tries)))) if tries else None,
         base_wait_seconds=_number("BASE_WAIT_SECONDS", wait) if wait else None,
     )
 

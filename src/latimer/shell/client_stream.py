@@ -108,6 +108,8 @@ class StreamClient:
                 response = web.StreamResponse(headers=headers)
                 await response.prepare(self._request)
                 self._response = response
+                self._timer.cancel()
+                self._timer = self._loop.call_later(self._ping_seconds, self._tick)
             return self._response
 
     def _tick(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import Any
+from typing import Any, TypeGuard
 
 import aiohttp
 from msgspec import UNSET, Raw, Struct, UnsetType, json
@@ -101,14 +101,18 @@ async def ask(client: UpstreamClient, provider: Provider, model: str) -> tuple[i
     """The context window (0 unknown), and whether the engine has llama.cpp's tokenizing calls."""
     models = await _fetch(client, provider, "GET", f"{provider.base_url}/models")
     entry = _entry(models, model)
-    window = next((entry[key] for key in WINDOW_KEYS if isinstance(entry.get(key), int)), 0)
+    window = next((entry[key] for key in WINDOW_KEYS if _is_count(entry.get(key))), 0)
     # Only llama.cpp lists models with this; asking other providers for /props would be noise in their logs.
     if not isinstance(entry.get("meta"), dict) and entry.get("owned_by") != "llamacpp":
         return window, False
     props = await _fetch(client, provider, "GET", _root(provider) + "/props")
     settings = props.get("default_generation_settings") if isinstance(props, dict) else None
     size = settings.get("n_ctx") if isinstance(settings, dict) else None
-    return (size if isinstance(size, int) else window), isinstance(size, int)
+    return (size, True) if _is_count(size) else (window, False)
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and value > 0
 
 
 def _entry(models: Any, model: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from latimer.dialects.messages.request import OLD_VERSION
 from latimer.errors import ConfigError, Failure, Rejection, invalid
 from latimer.policy.catalog import page, picker_models
 from latimer.policy.config import Config, Server, is_loopback
+from latimer.policy.routing import route_names
 from latimer.profile import Profile
 from latimer.shell import metrics
 from latimer.shell.client_stream import StreamClient, WholeClient
@@ -245,7 +246,9 @@ class LatimerServer:
             limit = int(request.query.get("limit", "20"))
         except ValueError:
             limit = 0  # refused with the range it must be in
-        models = picker_models(self._config, self._gateway.learned)
+        # The client's own picker has rows for the tiers already.
+        picker = request.headers.get("User-Agent", "").startswith("claude-code/")
+        models = picker_models(self._config, self._gateway.learned, tiers=not picker)
         found = page(models, limit, request.query.get("after_id"), request.query.get("before_id"))
         return json_response(found, request_id)
 
@@ -320,6 +323,7 @@ async def running(config: Config) -> AsyncIterator[str]:
             await site.start()
             try:
                 engines.start()
+                _log_destinations(config)
                 host, port = runner.addresses[0][:2]
                 gc.collect()
                 gc.freeze()  # what lives from here to the end needs no more visits
@@ -352,7 +356,6 @@ class _Protocol(web.RequestHandler):
         response.force_close()
         return response
 
-
     def log_exception(self, *_: object, exc_info: BaseException | None = None, **__: object) -> None:
         log.info("a connection is closed after %s", type(exc_info).__name__)
 
@@ -368,6 +371,13 @@ def _low_level(server: LatimerServer, limits: Server) -> web.Server:
         return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limits.max_body_bytes)
 
     return _LowLevel(server.handle, request_factory=request, handler_cancellation=True, access_log=None)
+
+
+def _log_destinations(config: Config) -> None:
+    """Prompts go where the user said, and the user is told."""
+    for name in route_names(config):
+        provider = config.providers[name.partition("/")[0]]
+        log.info("prompts go to %s at %s", name, provider.base_url)
 
 
 async def _check_keys(config: Config, upstream: UpstreamClient) -> None:

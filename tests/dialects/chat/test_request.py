@@ -205,9 +205,10 @@ def test_the_same_request_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize("depth", [50, 200, 400, 800, 5000])
 def test_deep_nesting_is_served_or_refused_and_crashes_nothing(depth: int) -> None:
     schema = '{"type":"object","properties":{"a":' * depth + "{}" + "}}" * depth
-    body = '{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}],"tools":[{"name":"t","input_schema":%s}]}'
+    tools = f'"tools":[{{"name":"t","input_schema":{schema}}}]'
+    body = f'{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"hi"}}],{tools}}}'
     try:
-        request = decode_request((body % schema).encode())
+        request = decode_request(body.encode())
         encode_request(request, model="m", route="p/m", profile=DEFAULT)
     except Rejection as rejection:
         assert rejection.failure.status == 400

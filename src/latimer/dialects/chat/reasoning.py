@@ -110,6 +110,7 @@ def control_fields(request: Request, context: Context) -> dict[str, Any]:
     if rules.control == "none":
         if effort or request.thinking:
             context.lose(wanted.field, "this model has no control of its reasoning")
+        _budget(request, wanted, context)
         return {}
     word = _word(wanted, context)
     fields = _budget(request, wanted, context)

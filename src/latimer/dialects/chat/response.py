@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import json
+from msgspec.structs import replace
 
 from latimer.errors import Failure
 from latimer.events import Event
@@ -10,13 +11,13 @@ from latimer.wire import chat as wire
 from latimer.wire import sse
 from latimer.wire.json_text import UNREADABLE, decode_mended
 
+from .error_body import holds_error
 from .errors import decode_body_error
 from .stream import Reader, StreamDecoder
 
 MAX_WHOLE_BYTES = 64 * 1024 * 1024
 BEFORE = b"\xef\xbb\xbf \t\r\n"
 """What may stand before an answer: a byte order mark, and the blank bytes with which some servers keep a line open."""
-ERROR_KEYS = frozenset({"message", "detail", "code", "error_msg", "msg"})
 
 _chunk: json.Decoder[wire.Chunk] = json.Decoder(wire.Chunk)
 
@@ -111,7 +112,7 @@ class ResponseDecoder:
             return self._stream.fail(self._unreadable(data, str(error)))
         if chunk.choices is None and chunk.usage is None and chunk.error == wire.NULL:
             body = _lenient(data)
-            if whole or (isinstance(body, dict) and ERROR_KEYS & body.keys()):
+            if whole or holds_error(body):
                 return self._stream.fail(decode_body_error(body, self._reader.asked))
         try:
             return self._stream.decode(chunk)
@@ -120,7 +121,8 @@ class ResponseDecoder:
 
     def _unreadable(self, data: bytes, error: str) -> Failure:
         if data.lstrip()[:1] == b"<":
-            return self._broken("it answered with a web page; is base_url right?")
+            what = "it answered with a web page. Check base_url (--upstream): it usually ends in /v1"
+            return replace(self._broken(what), should_retry=False)
         return self._broken(f"it sent what is not Chat Completions ({error})")
 
     def _broken(self, what: str) -> Failure:

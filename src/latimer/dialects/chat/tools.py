@@ -23,6 +23,8 @@ from .context import Context
 
 LEGAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """https://platform.openai.com/docs/api-reference/chat/create, `tools[].function.name`."""
+ANNOTATIONS = frozenset({"$schema", "$id"})
+"""Keywords that say nothing of the values; Claude Code has them in each of its tools, so none is worth a report."""
 _ALPHABET = string.ascii_letters + string.digits
 _REFERENCE = b'"tool_reference"'
 
@@ -169,6 +171,9 @@ def encode_tools(request: Request, context: Context) -> list[dict[str, Any]]:
             context.lose(f"tools.{index}.strict", "schemas are sent as guidance, not enforced")
         if wire.given(tool.input_examples):
             context.lose(f"tools.{index}.input_examples", "added to the description", "emulated")
+        if dropped := shaped_schema(bytes(tool.input_schema), rules.drop_keywords)[1]:
+            why = f"this provider does not take {', '.join(dropped)}"
+            context.lose(f"tools.{index}.input_schema", why, "approximated")
     tools = visible_tools(request, context)
     if tools and request.tool_choice and request.tool_choice.type == "none" and "none" not in rules.choices:
         context.lose("tools", "the provider does not take tool_choice 'none', so it is shown no tools", "emulated")
@@ -184,13 +189,14 @@ def function_definition(tool: wire.Tool, rules: ToolRules) -> dict[str, Any]:
     definition: dict[str, Any] = {"name": upstream_name(tool.name)}
     if description:
         definition["description"] = description
-    definition["parameters"] = Raw(object_schema(bytes(tool.input_schema), rules.drop_keywords))
+    definition["parameters"] = Raw(shaped_schema(bytes(tool.input_schema), rules.drop_keywords)[0])
     return definition
 
 
 @lru_cache(maxsize=1024)
-def object_schema(raw: bytes, drop: frozenset[str]) -> bytes:
-    """A schema that every server takes as parameters: an object with properties, without the keywords in `drop`.
+def shaped_schema(raw: bytes, drop: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
+    """A schema that every server takes as parameters: an object with properties, without the keywords in `drop`; and
+    those of them that meant something here.
 
     Remembered, since the same schemas come with every request of a session.
     """
@@ -200,21 +206,24 @@ def object_schema(raw: bytes, drop: frozenset[str]) -> bytes:
         raise invalid(f"tools: input_schema is not valid JSON: {error}") from error
     if not isinstance(schema, dict):
         raise invalid("tools: input_schema must be an object")
-    pruned: dict[str, Any] = _prune(schema, drop)
+    found: set[str] = set()
+    pruned: dict[str, Any] = _prune(schema, drop, found)
     pruned.setdefault("type", "object")
     if pruned["type"] == "object":
         pruned.setdefault("properties", {})
-    return json.encode(pruned) if pruned != schema else raw
+    return json.encode(pruned) if pruned != schema else raw, tuple(sorted(found - ANNOTATIONS))
 
 
-def _prune(node: Any, drop: frozenset[str], *, names: bool = False) -> Any:
-    """Drop keywords at any depth, but never a property that merely has a keyword's name."""
+def _prune(node: Any, drop: frozenset[str], found: set[str], *, names: bool = False) -> Any:
+    """Drop keywords at any depth and note them, but never a property that merely has a keyword's name."""
     if isinstance(node, list):
-        return [_prune(item, drop) for item in node]
+        return [_prune(item, drop, found) for item in node]
     if not isinstance(node, dict):
         return node
+    if not names:
+        found |= drop & node.keys()
     return {
-        key: _prune(value, drop, names=not names and key in ("properties", "$defs", "definitions", "patternProperties"))
+        key: _prune(value, drop, found, names=not names and key in ("properties", "$defs", "definitions", "patternProperties"))
         for key, value in node.items()
         if names or key not in drop
     }

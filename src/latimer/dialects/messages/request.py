@@ -115,7 +115,7 @@ def _optional(raw: Raw, kind: type[Any], path: str, losses: list[Loss]) -> Any:
 
 
 def _system(system: str | list[Raw] | None, losses: list[Loss]) -> list[wire.TextBlock]:
-    """The system prompt's blocks without Claude Code's billing line, which no model should read.
+    """The system prompt's blocks, each in its place, without Claude Code's billing line, which no model should read.
 
     The line changes from session to session, so it would also defeat an upstream's prefix cache from the first token.
     """
@@ -123,8 +123,7 @@ def _system(system: str | list[Raw] | None, losses: list[Loss]) -> list[wire.Tex
         blocks = [wire.TextBlock(system)]
     else:
         blocks = [admit(raw, wire.TextBlock, f"system.{i}", losses) for i, raw in enumerate(system or [])]
-    read = [replace(b, text=_unbilled(b.text)) if b.text.startswith(BILLING_HEADER) else b for b in blocks]
-    return [block for block in read if block.text]
+    return [replace(b, text=_unbilled(b.text)) if b.text.startswith(BILLING_HEADER) else b for b in blocks]
 
 
 def _unbilled(text: str) -> str:

@@ -1,0 +1,162 @@
+"""Reasoning: how much is asked for, and the way of a provider's own through a signature and back."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latimer.dialects.chat.reasoning import PREFIX, Sealed, requested_effort, route_mark, seal, unseal
+from tests.dialects.chat.asking import ROUTE, Asked, Json, assistant, call, parsed, profile, result, system, user
+
+OFF = {"type": "disabled"}
+ADAPTIVE = {"type": "adaptive"}
+FIELDS = st.sampled_from(["reasoning_content", "reasoning", "reasoning_text", "reasoning_details", "think", "parts"])
+JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), st.lists, max_leaves=5)
+
+
+def budget(tokens: int) -> Json:
+    return {"type": "enabled", "budget_tokens": tokens}
+
+
+def effort(word: str) -> Json:
+    return {"output_config": {"effort": word}}
+
+
+def thought(sealed: Sealed, shown: str = "") -> Json:
+    return {"type": "thinking", "thinking": shown, "signature": seal(sealed)}
+
+
+@given(FIELDS, st.none() | st.text(), st.lists(st.dictionaries(st.text(), JSON), max_size=3), st.text(min_size=1))
+def test_what_is_sealed_comes_back(field: Any, text: str | None, details: list[Json], route: str) -> None:
+    sealed = Sealed(route_mark(route), field, text, details or None)
+    signature = seal(sealed)
+    assert set(signature) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+    assert unseal(signature, route) == sealed
+    assert unseal(signature, route + "x") is None
+
+
+@given(st.text() | st.binary().map(lambda data: PREFIX + data.hex()) | st.text().map(lambda text: PREFIX + text))
+def test_a_foreign_signature_is_nobodys(signature: str) -> None:
+    assert unseal(signature, ROUTE) is None
+
+
+def test_a_signature_that_would_unpack_to_gigabytes_is_nobodys() -> None:
+    assert unseal(seal(Sealed(route_mark(ROUTE), text="a" * 17 * 1024 * 1024)), ROUTE) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted", "by"),
+    [
+        ({}, None, "thinking.type"),
+        ({"thinking": ADAPTIVE}, None, "thinking.type"),
+        ({"thinking": OFF}, "none", "thinking.type"),
+        ({"thinking": OFF, **effort("high")}, "none", "thinking.type"),
+        ({"thinking": {"type": "between_tools"}}, "none", "thinking.type"),
+        (effort("xhigh"), "xhigh", "output_config.effort"),
+        ({"thinking": ADAPTIVE, **effort("low")}, "low", "output_config.effort"),
+        ({"thinking": budget(1024)}, "low", "thinking.budget_tokens"),
+        ({"thinking": budget(4096)}, "medium", "thinking.budget_tokens"),
+        ({"thinking": budget(16384)}, "high", "thinking.budget_tokens"),
+        ({"thinking": budget(32768)}, "xhigh", "thinking.budget_tokens"),
+        ({"thinking": budget(20000), **effort("low")}, "low", "output_config.effort"),
+        ({"thinking": {"type": "adaptive", "budget_tokens": 0}}, None, "thinking.type"),
+    ],
+)
+def test_one_effort_from_many_fields(fields: Json, wanted: str | None, by: str) -> None:
+    found = requested_effort(parsed(**fields))
+    assert (found.effort, found.field) == (wanted, by)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (["a", system("s", output_config={"effort": "low"})], "low"),
+        (["a", system("s", output_config={"effort": "low"}), system("t")], "low"),
+        (["a", system("s", output_config={"effort": "low"}), assistant("x"), "b"], "high"),
+    ],
+)
+def test_a_turn_may_set_its_own_effort(said: list[Any], wanted: str) -> None:
+    assert requested_effort(parsed(*said, **effort("high"))).effort == wanted
+
+
+SWITCH = {"control": "thinking_type", "efforts": {"none": "", "low": "low", "medium": "", "high": "high"}}
+BUDGET = {"budget_field": "thinking_budget"}
+FIELDS_OF_CONTROL = {"reasoning_effort", "reasoning", "thinking", "enable_thinking", "thinking_budget"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "asked", "sent", "lost"),
+    [
+        ({}, {}, {}, set()),
+        ({}, {"thinking": ADAPTIVE}, {}, set()),
+        ({}, effort("high"), {"reasoning_effort": "high"}, set()),
+        ({}, effort("max"), {"reasoning_effort": "high"}, {"output_config.effort"}),
+        ({}, {"thinking": OFF}, {"reasoning_effort": "low"}, {"thinking.type"}),
+        ({"efforts": {"none": "none"}}, {"thinking": OFF}, {"reasoning_effort": "none"}, set()),
+        ({"efforts": {"high": ""}}, effort("high"), {}, {"output_config.effort"}),
+        ({}, {"thinking": budget(5000)}, {"reasoning_effort": "medium"}, {"thinking.budget_tokens"}),
+        ({}, {"thinking": budget(5000), **effort("low")}, {"reasoning_effort": "low"}, {"thinking.budget_tokens"}),
+        (BUDGET, {"thinking": budget(5000)}, {"reasoning_effort": "medium", "thinking_budget": 5000}, set()),
+        ({"control": "none"}, {"thinking": ADAPTIVE}, {}, {"thinking.type"}),
+        ({"control": "none"}, effort("high"), {}, {"output_config.effort"}),
+        ({"control": "none"}, {}, {}, set()),
+        ({"control": "effort_object"}, effort("low"), {"reasoning": {"effort": "low"}}, set()),
+        (SWITCH, {}, {}, set()),
+        (SWITCH, {"thinking": OFF}, {"thinking": {"type": "disabled"}}, set()),
+        (SWITCH, {"thinking": ADAPTIVE}, {"thinking": {"type": "enabled"}}, set()),
+        (SWITCH, effort("high"), {"thinking": {"type": "enabled"}, "reasoning_effort": "high"}, set()),
+        (SWITCH, effort("medium"), {"thinking": {"type": "enabled"}}, {"output_config.effort"}),
+        ({"control": "enable_thinking"}, effort("high"), {"enable_thinking": True}, {"output_config.effort"}),
+        ({"control": "enable_thinking"}, {"thinking": OFF}, {"enable_thinking": False}, set()),
+        (
+            {"control": "enable_thinking", **BUDGET},
+            {"thinking": budget(5000)},
+            {"enable_thinking": True, "thinking_budget": 5000},
+            set(),
+        ),
+        ({}, {"thinking": {"type": "adaptive", "display": "omitted"}}, {}, set()),
+        ({}, {"thinking": {"type": "adaptive", "display": "summarized"}}, {}, {"thinking.display"}),
+        ({}, {"thinking": {"type": "between_tools"}}, {"reasoning_effort": "low"}, {"thinking.type"}),
+    ],
+)
+def test_effort_in_the_providers_words(rules: Json, asked: Json, sent: Json, lost: set[str]) -> None:
+    encoded = Asked(rules=profile(reasoning=rules), **asked)
+    assert {key: value for key, value in encoded.body.items() if key in FIELDS_OF_CONTROL} == sent
+    assert encoded.lost == lost
+
+
+def mark(field: Any = "reasoning_content", **more: Any) -> Sealed:
+    return Sealed(route_mark(ROUTE), field, **more)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ([thought(mark(), "a"), thought(mark(), "b")], {"reasoning_content": "ab"}),
+        ([thought(mark("reasoning"), "a")], {"reasoning": "a"}),
+        ([thought(mark("reasoning_text", text="hidden"))], {"reasoning_text": "hidden"}),
+        ([thought(mark("reasoning", details=[{"type": "t"}]), "a")], {"reasoning_details": [{"type": "t"}]}),
+        ([{"type": "redacted_thinking", "data": seal(mark(text="hidden"))}], {"reasoning_content": "hidden"}),
+        ([thought(mark("think"), "a")], {"content": "<think>a</think>\n\nsaid"}),
+        ([thought(Sealed(route_mark("other/model")), "a")], {}),
+    ],
+)
+def test_reasoning_goes_back_in_the_field_it_came_in(blocks: list[Json], message: Json) -> None:
+    asked = Asked("go", assistant(*blocks, {"type": "text", "text": "said"}), "on")
+    assert asked.messages[1] == {"role": "assistant", "content": "said", **message}
+
+
+def test_a_providers_word_for_a_call_goes_back_with_it_even_where_reasoning_does_not() -> None:
+    extra = {"google": {"thought_signature": "CiQB"}}
+    said = assistant(thought(mark(calls={"toolu_A": extra})), call("toolu_A"), call("toolu_B"))
+    answered = user(result("toolu_A"), result("toolu_B"))
+    for replay in ("all", "never"):
+        made = Asked("go", said, answered, rules=profile(reasoning={"replay": replay})).messages[1]["tool_calls"]
+        assert [entry.get("extra_content") for entry in made] == [extra, None]
+
+
+def test_reasoning_alone_is_no_message_and_the_loss_is_told() -> None:
+    asked = Asked("go", assistant(thought(mark(), "a")), "on", rules=profile(reasoning={"replay_missing": "empty"}))
+    assert [message["role"] for message in asked.messages] == ["user", "user"]
+    assert asked.lost == {"messages.1"}

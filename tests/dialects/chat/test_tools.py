@@ -1,0 +1,194 @@
+"""Tools: names, ids and schemas that every server takes, and which tools the model is shown."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latimer.dialects.chat.tools import LEGAL_NAME, CallIds, hash_text, object_schema, restored_names, upstream_name
+from latimer.errors import Rejection
+from latimer.profile import ToolRules
+from tests.dialects.chat.asking import Asked, Json, assistant, call, parsed, profile, result, system, tool, user
+
+LATER: Json = {"defer_loading": True}
+
+
+def names(asked: Asked) -> list[str]:
+    return [entry["function"]["name"] for entry in asked.body.get("tools", [])]
+
+
+def found(*tools: str) -> Json:
+    return user(result("toolu_A", [{"type": "tool_reference", "tool_name": name} for name in tools]))
+
+
+def change(kind: str, name: str) -> Json:
+    return system({"type": kind, "tool": {"type": "tool_reference", "name": name}})
+
+
+@given(st.text(min_size=1, max_size=130))
+def test_every_name_becomes_legal_and_comes_back(name: str) -> None:
+    sent = upstream_name(name)
+    assert LEGAL_NAME.fullmatch(sent)
+    request = parsed(tools=[tool(name)])
+    assert restored_names(request).get(sent, sent) == request.tools[0].name
+
+
+def test_names_that_begin_alike_stay_apart() -> None:
+    long = ["mcp__server__" + "x" * 80 + end for end in "ab"]
+    assert len({upstream_name(name) for name in long}) == 2
+
+
+def test_names_of_earlier_calls_come_back_too() -> None:
+    assert restored_names(parsed("go", assistant(call("toolu_A", "gone.tool")), user(result("toolu_A")))) == {
+        upstream_name("gone.tool"): "gone.tool"
+    }
+
+
+@given(
+    st.lists(st.text(min_size=1, max_size=70), min_size=1, max_size=20),
+    st.sampled_from(["[A-Za-z0-9_-]{1,40}", "[A-Za-z0-9]{9}"]),
+)
+def test_ids_are_legal_unique_and_the_same_every_turn(ids: list[str], pattern: str) -> None:
+    rules = ToolRules(id_pattern=pattern)
+    sent, again = CallIds(rules), CallIds(rules)
+    made = [sent.take(each) for each in ids]
+    assert all(re.fullmatch(pattern, each) for each in made)
+    assert len(set(made)) == len(ids)
+    assert [again.take(each) for each in ids[:5]] == made[:5]
+
+
+def test_hashes_are_stable_across_processes() -> None:
+    assert hash_text("functions.Bash:0", 9) == "vuVSbYOp6"
+
+
+BARE: Json = {"type": "object", "properties": {}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent"),
+    [
+        ({}, BARE),
+        ({"type": "object"}, BARE),
+        ({"$schema": "x", **BARE}, BARE),
+        ({**BARE, "properties": {"$id": {"$id": "y"}}}, {**BARE, "properties": {"$id": {}}}),
+        ({**BARE, "properties": {"properties": {"$schema": "x"}}}, {**BARE, "properties": {"properties": {}}}),
+        ({**BARE, "$defs": {"$id": {"$id": "x", "enum": [1]}}}, {**BARE, "$defs": {"$id": {"enum": [1]}}}),
+        ({"anyOf": [{"$schema": "x"}]}, {"anyOf": [{}], **BARE}),
+    ],
+)
+def test_schemas_are_objects_without_what_the_provider_refuses(schema: Json, sent: Json) -> None:
+    asked = Asked(tools=[{"name": "t", "input_schema": schema}])
+    assert asked.body["tools"][0]["function"]["parameters"] == sent
+
+
+def test_a_schema_that_needs_nothing_is_sent_as_it_came() -> None:
+    raw = b'{"type": "object",  "properties": {"n": {"maximum": 9007199254740993.0}}}'
+    assert object_schema(raw, ToolRules().drop_keywords) == raw
+
+
+@pytest.mark.parametrize("schema", [[], "x", None, 1])
+def test_a_schema_must_be_an_object(schema: Any) -> None:
+    with pytest.raises(Rejection, match="input_schema must be an object"):
+        Asked(tools=[{"name": "t", "input_schema": schema}])
+
+
+def searched(**content: Any) -> Json:
+    return assistant({"type": "tool_search_tool_result", "tool_use_id": "s", "content": content})
+
+
+SEARCH = assistant(call("toolu_A"))
+Z_FOUND = searched(tool_references=[{"type": "tool_reference", "tool_name": "Z"}])
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (["go"], ["A"]),
+        (["go", SEARCH, found("Z", "B"), SEARCH, found("B", "Z")], ["A", "Z", "B"]),
+        (["go", assistant(call("toolu_A", "B")), user(result("toolu_A"))], ["A", "B"]),
+        (["go", change("tool_addition", "B")], ["A", "B"]),
+        (["go", change("tool_removal", "A")], []),
+        (["go", change("tool_removal", "A"), "on", change("tool_addition", "A")], ["A"]),
+        (["go", change("tool_addition", "B"), "on", change("tool_removal", "B")], ["A"]),
+        (["go", Z_FOUND, "on"], ["A", "Z"]),
+        (["go", searched(error_code="unavailable"), "on"], ["A"]),
+    ],
+)
+def test_tools_are_shown_when_they_have_been_brought_in(said: list[Any], shown: list[str]) -> None:
+    tools = [tool("A"), tool("B", **LATER), tool("Z", **LATER)]
+    assert names(Asked(*said, tools=tools)) == shown
+    assert names(Asked(*said, tools=[tools[1], tools[2], tools[0]])) == shown, "wherever the client inserts them"
+
+
+def test_a_tool_defined_in_conversation_is_known_to_references() -> None:
+    defined = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": tool("N", later=1)}}
+    asked = Asked("go", system(defined), assistant(call("toolu_A")), found("N"), tools=[tool("A")])
+    assert names(asked) == ["A", "N"]
+    assert '"name":"N"' in asked.messages[2]["content"]
+    assert "messages.1.content.0.tool.definition.later" in asked.lost
+    served = {
+        "type": "tool_addition",
+        "tool": {"type": "tool_definition", "definition": {"type": "web_search_20250305"}},
+    }
+    assert names(Asked("go", system(served), tools=[tool("A")])) == ["A"]
+
+
+def test_two_tools_of_one_name_are_one() -> None:
+    assert names(Asked(tools=[tool("A"), tool("B"), tool("A")])) == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "rules", "sent", "reported"),
+    [
+        (None, {}, None, False),
+        ({"type": "auto"}, {}, "auto", False),
+        ({"type": "none"}, {}, "none", False),
+        ({"type": "any"}, {}, "required", False),
+        ({"type": "any"}, {"required_word": "any"}, "any", False),
+        ({"type": "tool", "name": "A"}, {}, {"type": "function", "function": {"name": "A"}}, False),
+        ({"type": "any"}, {"choices": ["auto"]}, "auto", True),
+        ({"type": "tool", "name": "A"}, {"choices": ["auto", "required"]}, "required", True),
+        ({"type": "tool", "name": "A"}, {"choices": ["auto", "none"]}, "auto", True),
+    ],
+)
+def test_tool_choice_in_the_providers_words(choice: Json | None, rules: Json, sent: Any, reported: bool) -> None:
+    asked = Asked(rules=profile(tools=rules), tools=[tool("A")], **({"tool_choice": choice} if choice else {}))
+    assert asked.body.get("tool_choice") == sent
+    assert ("tool_choice" in asked.lost) == reported
+
+
+def test_no_tools_are_shown_where_none_cannot_be_said() -> None:
+    asked = Asked(rules=profile(tools={"choices": ["auto"]}), tools=[tool("A")], tool_choice={"type": "none"})
+    assert not {"tools", "tool_choice"} & asked.body.keys()
+    assert asked.lost == {"tools"}
+
+
+@pytest.mark.parametrize(("parallel", "sent"), [(True, False), (False, None)])
+def test_at_most_one_call_is_asked_for_where_it_can_be(parallel: bool, sent: bool | None) -> None:
+    choice = {"type": "auto", "disable_parallel_tool_use": True}
+    asked = Asked(rules=profile(tools={"parallel": parallel}), tools=[tool("A")], tool_choice=choice)
+    assert asked.body.get("parallel_tool_calls") is sent
+    assert ("tool_choice.disable_parallel_tool_use" in asked.lost) == (sent is None)
+
+
+def test_a_forced_tool_must_be_one_the_model_can_call() -> None:
+    code = tool("C", allowed_callers=["code_execution_20260120"])
+    assert names(Asked(tools=[tool("A"), code])) == ["A"]
+    with pytest.raises(Rejection, match="cannot be called directly"):
+        Asked(tools=[tool("A"), code], tool_choice={"type": "tool", "name": "C"})
+
+
+@pytest.mark.parametrize("kind", ["any", "auto"])
+def test_a_choice_among_no_tools_is_dropped_with_them(kind: str) -> None:
+    asked = Asked(tools=[tool("B", **LATER)], tool_choice={"type": kind})
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & asked.body.keys()
+    assert "tool_choice" in asked.lost
+
+
+def test_what_a_tool_loses_is_reported() -> None:
+    given = tool("A", strict=True, input_examples=[{"a": 1}], cache_control={"type": "ephemeral"}, description="D.")
+    asked = Asked(tools=[given])
+    assert asked.body["tools"][0]["function"]["description"] == 'D.\n\nExamples: [{"a":1}]'
+    assert asked.lost == {"tools.0.strict", "tools.0.input_examples", "tools.0.cache_control"}
