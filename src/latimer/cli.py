@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -81,6 +82,7 @@ def _options(*decorators: Decorator[Any]) -> Decorator[Any]:
 
 def main() -> None:
     """The `latimer` program: runs a command and exits."""
+    gc.disable()  # while it starts, nearly nothing becomes garbage; the server enables it when it is ready
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A code page of the system's choice can not hold every model's words.

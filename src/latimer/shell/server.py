@@ -325,8 +325,8 @@ async def running(config: Config) -> AsyncIterator[str]:
                 engines.start()
                 _log_destinations(config)
                 host, port = runner.addresses[0][:2]
-                gc.collect()
                 gc.freeze()  # what lives from here to the end needs no more visits
+                gc.enable()
                 yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             finally:
                 await site.stop()

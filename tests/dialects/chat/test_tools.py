@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latimer.dialects.chat.tools import LEGAL_NAME, CallIds, hash_text, object_schema, restored_names, upstream_name
+from latimer.dialects.chat.tools import LEGAL_NAME, CallIds, hash_text, restored_names, shaped_schema, upstream_name
 from latimer.errors import Rejection
 from latimer.profile import ToolRules
 from tests.dialects.chat.asking import Asked, Json, assistant, call, parsed, profile, result, system, tool, user
@@ -85,7 +85,16 @@ def test_schemas_are_objects_without_what_the_provider_refuses(schema: Json, sen
 
 def test_a_schema_that_needs_nothing_is_sent_as_it_came() -> None:
     raw = b'{"type": "object",  "properties": {"n": {"maximum": 9007199254740993.0}}}'
-    assert object_schema(raw, ToolRules().drop_keywords) == raw
+    assert shaped_schema(raw, ToolRules().drop_keywords) == (raw, ())
+
+
+def test_a_dropped_keyword_that_meant_something_is_reported_once_for_a_tool() -> None:
+    rules = profile(tools={"drop_keywords": ["$schema", "exclusiveMinimum", "pattern"]})
+    schema = {"$schema": "x", "properties": {"a": {"exclusiveMinimum": 0, "pattern": "^a"}, "b": {"pattern": "b"}}}
+    asked = Asked(rules=rules, tools=[{"name": "t", "input_schema": schema}])
+    assert [(loss.field, "exclusiveMinimum" in loss.why, "$schema" in loss.why) for loss in asked.losses] == [
+        ("tools.0.input_schema", True, False)
+    ]
 
 
 @pytest.mark.parametrize("schema", [[], "x", None, 1])
