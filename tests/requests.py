@@ -250,6 +250,8 @@ CONTROL = re.compile(
 def plant(value: Any, path: str, marks: dict[str, str]) -> Any:
     """A copy in which every value that is free to be anything has a mark of its own; `marks` tells where each stands."""
     if isinstance(value, dict):
+        if value.get("type") == "text" and not value.get("text", "."):
+            return value  # without words there is nothing that its marks and citations could belong to
         return {key: plant(inner, f"{path}.{key}" if path else key, marks) for key, inner in value.items()}
     if isinstance(value, list):
         return [plant(inner, f"{path}.{place}", marks) for place, inner in enumerate(value)]

@@ -12,20 +12,31 @@ from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from .errors import Failure
 
-FinishReason = Literal["stop", "length", "tool_call", "content_filter", "context_window"]
+FinishReason = Literal["stop", "length", "tool_call", "content_filter", "context_window", "pause"]
+"""`pause`: the gateway's own tools had their rounds; the client may ask it to go on."""
 
 
 class Usage(Struct, frozen=True):
-    """Tokens of one exchange. `input_tokens` counts the whole prompt, cached or not; `output_tokens` reasoning too."""
+    """Tokens of one exchange. `input_tokens` counts the whole prompt, cached or not; `output_tokens` reasoning too.
+
+    `web_searches` and `web_fetches` count what the gateway did for the model.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    web_searches: int = 0
+    web_fetches: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """What two exchanges took together."""
+        return Usage(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Text(Struct, frozen=True):

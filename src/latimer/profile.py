@@ -79,6 +79,8 @@ class ToolRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Ids that may be sent; others become a hash of nine letters and digits, which every provider takes."""
     drop_keywords: frozenset[str] = frozenset({"$schema", "$id"})
     """JSON Schema keywords removed from parameters, at any depth."""
+    max_count: int = 128
+    """Most tools in one request; of more, those that can be searched for are loaded when they are found."""
 
 
 class MessageRules(Struct, frozen=True, forbid_unknown_fields=True):

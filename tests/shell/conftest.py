@@ -30,4 +30,5 @@ def discreet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         line = formatter.format(record)
         assert KEY not in line
         assert PROMPT not in line
+        assert not record.name.startswith("aiohttp"), line
         assert record.name.startswith("latimer") or record.levelno < logging.WARNING, line

@@ -523,6 +523,17 @@ async def test_counts_learn_the_models_ratio(ratio: float) -> None:
         assert abs(await count(client, counted(text, tools=[TOOL])) - truth) <= truth * 0.1
 
 
+async def test_answers_without_usage_teach_no_ratio() -> None:
+    """Their usage is the estimate itself; taken for the truth, it would slow down the learning of it."""
+    silent = Wire(Say("ok").streamed("m", include_usage=False).steps, headers=SSE)
+    real = Say("ok", usage={"prompt_tokens": 9000, "completion_tokens": 1})
+    text = "The quick brown fox jumps over the lazy dog. " * 400
+    async with serving(silent, silent, real) as (client, _):
+        for _ in range(3):
+            await client.ask(messages=[{"role": "user", "content": text}])
+        assert abs(await count(client, counted(text)) - 9000) < 100
+
+
 async def test_many_counts_are_quick_and_hold_nothing_up() -> None:
     async def steady(exchange: Exchange) -> None:
         await exchange.head()

@@ -45,6 +45,8 @@ class TokenRatios:
         """Take what an upstream counted into account; requests with media say nothing about text."""
         if weight.files or weight.text_bytes < SMALLEST_LESSON or input_tokens <= 0:
             return
+        if input_tokens == self.estimate(route, weight):
+            return  # the estimate itself, where the upstream gave no usage
         seen = input_tokens / weight.text_bytes
         known = self._ratios.get(route)
         self._ratios[route] = seen if known is None else known + LEARNING_RATE * (seen - known)

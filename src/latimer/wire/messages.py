@@ -177,6 +177,31 @@ class Tool(Struct, frozen=True, forbid_unknown_fields=True):
     cache_control: Raw = NULL
 
 
+class UserLocation(Struct, frozen=True):
+    city: str | None = None
+    region: str | None = None
+    country: str | None = None
+    timezone: str | None = None
+
+
+class ServerTool(Tool, frozen=True, forbid_unknown_fields=True):
+    """A tool that the server runs: web search, web fetch, and the search for deferred tools."""
+
+    max_uses: int | None = None
+    allowed_domains: list[str] | None = None
+    blocked_domains: list[str] | None = None
+    user_location: UserLocation | None = None
+    max_content_tokens: int | None = None
+    citations: Raw = NULL
+    url_sources: Raw = NULL
+    use_cache: bool | None = None
+    response_inclusion: str | None = None
+
+
+SERVER_TOOLS = ("web_search_", "web_fetch_", "tool_search_tool_")
+"""How the types of `ServerTool` begin; a date follows."""
+
+
 class InputMessage(Struct, frozen=True, forbid_unknown_fields=True):
     role: str
     content: str | list[Raw] = ""
@@ -234,12 +259,18 @@ class OutputTokensDetails(Struct, frozen=True):
     thinking_tokens: int | None = None
 
 
+class ServerToolUsage(Struct, frozen=True):
+    web_search_requests: int | None = None
+    web_fetch_requests: int | None = None
+
+
 class MessageUsage(Struct, frozen=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     output_tokens_details: OutputTokensDetails | None = None
+    server_tool_use: ServerToolUsage | None = None
 
 
 class StopDetails(Struct, frozen=True):

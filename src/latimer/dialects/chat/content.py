@@ -163,12 +163,15 @@ def _titled(text: str, block: wire.DocumentBlock) -> str:
 
 
 def _search_result(block: wire.SearchResultBlock, path: str, context: Context) -> Part:
-    texts = []
+    texts: list[str] = []
+    mark: Part = {}
     for index, raw in enumerate(block.content):
         inner = f"{path}.content.{index}"
-        texts += [part.get("text", "") for part in user_parts(admit_block(raw, inner, context.losses), inner, context)]
+        parts = user_parts(admit_block(raw, inner, context.losses), inner, context)
+        texts += texts_only(parts, inner, context)
+        mark |= {key: value for part in parts for key, value in part.items() if key == "cache_control"}
     head = f"<search_result source={json.encode(block.source).decode()} title={json.encode(block.title).decode()}>"
-    return text_part("\n".join([head, *texts, "</search_result>"]))
+    return text_part("\n".join([head, *texts, "</search_result>"])) | mark
 
 
 def tool_output(block: wire.ToolResultBlock, path: str, call_id: str, context: Context) -> ToolOutput:

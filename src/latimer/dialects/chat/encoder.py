@@ -34,6 +34,7 @@ FROM_FINISH_REASON: dict[FinishReason, str] = {
     "tool_call": "tool_calls",
     "content_filter": "content_filter",
     "context_window": "length",
+    "pause": "stop",
 }
 
 

@@ -184,6 +184,9 @@ def _format(request: Request, context: Context, messages: list[dict[str, Any]]) 
     style = context.profile.request.json_schema
     if style == "json_schema":
         strict = _is_strict(json.decode(wanted.schema))
+        if not strict:
+            why = "the provider is asked for this form but not held to it: strict mode would refuse the schema"
+            context.lose("output_config.format", why, "approximated")
         schema = {"name": "output", "schema": wanted.schema, "strict": strict}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
     context.lose("output_config.format", "the provider takes no schema, so the prompt carries it", "approximated")

@@ -32,8 +32,10 @@ class ThinkSplitter:
         return pieces
 
     def flush(self) -> list[Piece]:
-        """What was held back when the answer ended."""
+        """What was held back when the answer ended or something else began: a tag after that is not at the start."""
         held, self._held = self._held, ""
+        if self._state == "START":
+            self._state = "TEXT"
         if not held or self._state == "AFTER":
             return []
         return [("reasoning" if self._state == "INSIDE" else "text", held)]

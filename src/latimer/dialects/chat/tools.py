@@ -25,8 +25,12 @@ LEGAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """https://platform.openai.com/docs/api-reference/chat/create, `tools[].function.name`."""
 ANNOTATIONS = frozenset({"$schema", "$id"})
 """Keywords that say nothing of the values; Claude Code has them in each of its tools, so none is worth a report."""
+NAMING = frozenset({"properties", "$defs", "definitions", "patternProperties"})
+"""Keywords whose value maps names of the author's own, which may be keywords' names too."""
 _ALPHABET = string.ascii_letters + string.digits
 _REFERENCE = b'"tool_reference"'
+MAX_REFERENCE = 4096
+"""Bytes; a reference is a name of at most 128 characters and perhaps a cache mark."""
 
 
 def upstream_name(name: str) -> str:
@@ -125,7 +129,7 @@ def _changes(request: Request) -> Iterator[tuple[str, Any]]:
         for place, block in enumerate(message.blocks):
             match block:
                 case wire.ToolResultBlock(content=list() as parts):
-                    yield from ((message.path(place), json.decode(raw)) for raw in parts if _REFERENCE in bytes(raw))
+                    yield from ((message.path(place), json.decode(raw)) for raw in parts if _may_refer(raw))
                 case wire.ToolUseBlock(name=name):
                     yield message.path(place), {"type": "tool_use", "name": name}
                 case wire.UnknownBlock(type="tool_search_tool_result", raw=raw):
@@ -134,6 +138,11 @@ def _changes(request: Request) -> Iterator[tuple[str, Any]]:
                     yield from ((message.path(place), reference) for reference in references or ())
                 case wire.UnknownBlock(type="tool_addition" | "tool_removal", raw=raw):
                     yield message.path(place), json.decode(raw)
+
+
+def _may_refer(raw: Raw) -> bool:
+    """Whether a part can be a `tool_reference`; images, which can be large, are not even copied."""
+    return memoryview(raw).nbytes <= MAX_REFERENCE and _REFERENCE in bytes(raw)
 
 
 def visible_tools(request: Request, context: Context) -> list[wire.Tool]:
@@ -223,7 +232,7 @@ def _prune(node: Any, drop: frozenset[str], found: set[str], *, names: bool = Fa
     if not names:
         found |= drop & node.keys()
     return {
-        key: _prune(value, drop, found, names=not names and key in ("properties", "$defs", "definitions", "patternProperties"))
+        key: _prune(value, drop, found, names=not names and key in NAMING)
         for key, value in node.items()
         if names or key not in drop
     }

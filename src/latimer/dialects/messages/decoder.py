@@ -31,7 +31,7 @@ from .encoder import DELTAS, DIALECT
 FINISH_REASON: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
-    "pause_turn": "stop",
+    "pause_turn": "pause",
     "max_tokens": "length",
     "tool_use": "tool_call",
     "refusal": "content_filter",
@@ -50,10 +50,14 @@ def decode_usage(usage: wire.MessageUsage, start: Usage = Usage()) -> Usage:  # 
     details = usage.output_tokens_details
     reasoning = (details.thinking_tokens if details else None) or 0
     output = usage.output_tokens if usage.output_tokens is not None else start.output_tokens
+    tools = usage.server_tool_use or wire.ServerToolUsage()
+    searches, fetches = tools.web_search_requests or 0, tools.web_fetch_requests or 0
     if usage.input_tokens is None:
-        return Usage(start.input_tokens, output, start.cache_read_tokens, start.cache_write_tokens, reasoning)
-    read, write = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
-    return Usage(usage.input_tokens + read + write, output, read, write, reasoning)
+        read, write, prompt = start.cache_read_tokens, start.cache_write_tokens, start.input_tokens
+    else:
+        read, write = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+        prompt = usage.input_tokens + read + write
+    return Usage(prompt, output, read, write, reasoning, searches, fetches)
 
 
 class StreamDecoder:

@@ -36,6 +36,7 @@ STOP_REASON: dict[FinishReason, str] = {
     "tool_call": "tool_use",
     "content_filter": "refusal",
     "context_window": "model_context_window_exceeded",
+    "pause": "pause_turn",
 }
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 DIALECT = "messages"
@@ -74,6 +75,9 @@ def encode_usage(usage: Usage) -> dict[str, Any]:
         "server_tool_use": None,
         "service_tier": "standard",
     }
+    if usage.web_searches or usage.web_fetches:
+        counts = {"web_search_requests": usage.web_searches, "web_fetch_requests": usage.web_fetches}
+        encoded["server_tool_use"] = counts
     if usage.reasoning_tokens:
         encoded["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     return encoded
@@ -159,9 +163,10 @@ class StreamEncoder:
 class WholeEncoder:
     """Events in; nothing out until the last one, which brings the whole message: the stream, folded."""
 
-    def __init__(self, heading: Heading) -> None:
+    def __init__(self, heading: Heading, content: Iterable[Any] = ()) -> None:
         self._heading = heading
-        self._content: list[Any] = []
+        self.content: list[Any] = list(content)
+        """The blocks that are complete. What it is given to begin with was said earlier in the same message."""
         self._block: Block = Text()
         self._data: list[str] = []
         self._signature = ""
@@ -178,9 +183,11 @@ class WholeEncoder:
             case BlockStop():
                 hide = self._heading.hide_thinking
                 whole = _whole(self._block, "".join(self._data), self._signature, hide_thinking=hide)
-                self._content += [] if whole is None else [whole]
+                self.content += [] if whole is None else [whole]
+            case OpaqueDelta(raw=raw) if isinstance(self._block, Opaque):
+                self._data.append(_partial_json(raw))
             case Finish():
-                return _encode(_message(self._heading, self._content, event, event.usage))
+                return _encode(_message(self._heading, self.content, event, event.usage))
             case Failure():
                 return _encode(encode_failure(event, self._heading.request_id))
             case Start() | OpaqueDelta():
@@ -248,7 +255,23 @@ def _whole(block: Block, data: str, signature: str, *, hide_thinking: bool) -> A
         case ToolCall(id=id, name=name):
             return {"type": "tool_use", "id": id, "name": name, "input": _input(data)}
         case Opaque(raw=raw):
-            return None if _foreign(block) else Raw(raw)
+            return None if _foreign(block) else _opaque(raw, data)
+
+
+def _partial_json(raw: bytes) -> str:
+    """The fragment of a tool's input in the delta of a block that the hub has no word for, '' in any other delta."""
+    match json.decode(raw):
+        case {"type": "input_json_delta", "partial_json": str(fragment)}:
+            return fragment
+        case _:
+            return ""
+
+
+def _opaque(raw: bytes, data: str) -> Raw:
+    """The block as it began, with the input that its deltas brought."""
+    if not data:
+        return Raw(raw)
+    return Raw(_encode(_object.decode(raw) | {"input": _input(data)}))
 
 
 def _input(data: str) -> Any:

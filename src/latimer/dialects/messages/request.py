@@ -91,7 +91,7 @@ def _decode(raw: bytes, version: str, kind: type[wire.RequestBody]) -> Request:
         version=version,
         system=_system(body.system, losses),
         messages=[_message(item, index, losses) for index, item in enumerate(body.messages)],
-        tools=[admit(item, wire.Tool, f"tools.{index}", losses) for index, item in enumerate(body.tools or [])],
+        tools=[_tool(item, f"tools.{index}", losses) for index, item in enumerate(body.tools or [])],
         tool_choice=_optional(body.tool_choice, wire.ToolChoice, "tool_choice", losses),
         thinking=_optional(body.thinking, wire.Thinking, "thinking", losses),
         output_config=_output_config(body, losses),
@@ -146,6 +146,15 @@ def _message(raw: Raw, index: int, losses: list[Loss]) -> Message:
     else:
         blocks = [admit_block(item, f"{path}.content.{j}", losses) for j, item in enumerate(message.content)]
     return Message(index, role, blocks, _effort(message, path, losses), message.clear_at)
+
+
+def _tool(raw: Raw, path: str, losses: list[Loss]) -> wire.Tool:
+    own: list[Loss] = []
+    tool = admit(raw, wire.Tool, path, own)
+    if tool.type and tool.type.startswith(wire.SERVER_TOOLS):
+        return admit(raw, wire.ServerTool, path, losses)
+    losses += own
+    return tool
 
 
 def _effort(message: wire.InputMessage, path: str, losses: list[Loss]) -> wire.Effort | None:

@@ -1,0 +1,105 @@
+"""The pipeline of one answer: what may still be taken back, and what is over."""
+
+from latimer.answer import Answer
+from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder
+from latimer.errors import Failure
+from latimer.events import BlockStart, BlockStop, Delta, Event, Finish, Start, Text, Usage
+from latimer.stages import StopSequences
+
+HEADING = Heading("msg_1", "claude", "req_1")
+BOOM = Failure("api_error", "boom")
+HELLO: list[Event] = [BlockStart(0, Text()), Delta(0, "Hello"), BlockStop(0)]
+FINISH = Finish("stop", Usage(3, 1))
+
+
+class Script:
+    """A decoder that says what it was told to: each read is the number of events it brings."""
+
+    def __init__(self, *events: Event) -> None:
+        self._events = list(events)
+        self.finished = self.done = False
+
+    def decode(self, data: bytes) -> list[Event]:
+        count = int(data)
+        taken, self._events = self._events[:count], self._events[count:]
+        return taken
+
+    def flush(self) -> list[Event]:
+        return self.decode(b"99")
+
+    def fail(self, failure: Failure) -> list[Event]:
+        return [failure]
+
+
+def answer(*events: Event, encoder: StreamEncoder | WholeEncoder | None = None, stop: str = "") -> Answer:
+    stages = [StopSequences([stop], 5)] if stop else []
+    return Answer(Script(*events), list(stages), encoder or StreamEncoder(HEADING))
+
+
+def test_a_start_alone_is_not_spoken() -> None:
+    one = answer(Start("", ""), *HELLO, FINISH)
+    assert one.feed(b"1") == b""
+    assert not one.spoken
+    told = one.feed(b"1")
+    assert told.startswith(b"event: message_start\n")
+    assert b"event: content_block_start\n" in told
+    assert one.spoken
+    assert not one.over
+
+
+def test_a_failure_before_content_is_kept_for_an_honest_status() -> None:
+    one = answer(Start("", ""), BOOM)
+    assert one.feed(b"2") == b""
+    assert one.failure == BOOM
+    assert not one.spoken
+    assert one.over
+
+
+def test_a_failed_attempt_leaves_nothing_behind() -> None:
+    """The next attempt's answer has the beginning that the first one never sent."""
+    encoder = StreamEncoder(HEADING)
+    answer(Start("", ""), BOOM, encoder=encoder).feed(b"2")
+    told = answer(Start("", ""), *HELLO, FINISH, encoder=encoder).end()
+    assert told.count(b"event: message_start\n") == 1
+    assert told.startswith(b"event: message_start\n")
+
+
+def test_a_beginning_that_was_sent_is_not_sent_again() -> None:
+    encoder = StreamEncoder(HEADING)
+    assert encoder.start(Usage())
+    assert b"message_start" not in answer(Start("", ""), *HELLO, FINISH, encoder=encoder).end()
+
+
+def test_a_failure_after_content_is_told() -> None:
+    one = answer(Start("", ""), *HELLO)
+    one.feed(b"3")
+    assert one.cut(BOOM).startswith(b"event: error\n")
+    assert one.failure == BOOM
+    assert one.end() == b""
+
+
+def test_nothing_follows_the_end() -> None:
+    one = answer(Start("", ""), *HELLO, FINISH, BOOM)
+    assert one.feed(b"5").endswith(b'{"type":"message_stop"}\n\n')
+    assert one.usage == FINISH.usage
+    assert one.feed(b"1") == b""
+    assert one.failure is None
+
+
+def test_an_empty_answer_has_its_beginning() -> None:
+    told = answer(Start("", ""), FINISH).end()
+    assert told.index(b"message_start") < told.index(b"message_delta")
+
+
+def test_a_stage_may_end_the_answer() -> None:
+    one = answer(Start("", ""), BlockStart(0, Text()), Delta(0, "one STOP two"), stop="STOP")
+    assert b'"stop_sequence":"STOP"' in one.feed(b"3")
+    assert one.over
+
+
+def test_a_whole_answer_is_spoken_at_its_end_only() -> None:
+    one = answer(Start("", ""), *HELLO, FINISH, encoder=WholeEncoder(HEADING))
+    assert one.feed(b"4") == b""
+    assert not one.spoken
+    assert b'"text":"Hello"' in one.end()
+    assert one.spoken
