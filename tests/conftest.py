@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 _SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
 
 settings.register_profile(
-    "ci", max_examples=100, derandomize=True, database=None, deadline=None, suppress_health_check=_SLOW
+    "ci", max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=_SLOW
 )
-settings.register_profile("fuzz", max_examples=3000, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("fuzz", max_examples=2500, deadline=None, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -236,6 +236,18 @@ def encoded(body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
+@st.composite
+def altered(draw: st.DrawFn, value: Any) -> Any:
+    """A copy with one value, somewhere, replaced by any other."""
+    if not isinstance(value, dict | list) or not value or draw(st.integers(0, 5)) == 0:
+        return draw(VALUES | TEXT | SCHEMA)
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    key = draw(st.sampled_from(keys))
+    copy: Any = dict(value) if isinstance(value, dict) else list(value)
+    copy[key] = draw(altered(value[key]))
+    return copy
+
+
 # --- marks ----------------------------------------------------------------------------------------------------------
 
 CONTROL = re.compile(

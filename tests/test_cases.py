@@ -26,9 +26,23 @@ every_case = pytest.mark.parametrize("path", all_cases(), ids=name_of)
 answered = pytest.mark.parametrize(
     "path", [path for path in all_cases() if Case(path).upstream is not None], ids=name_of
 )
-plain_profile = pytest.mark.parametrize(
-    "path", [path for path in all_cases() if not (path / "profile.toml").exists()], ids=name_of
-)
+
+
+def goes_on(path: Path) -> bool:
+    """Whether there is a next turn that begins with all of this one."""
+    case = Case(path)
+    if case.upstream is None or case.next_request() is None:
+        return False
+    return case.request.messages[-1].role != "assistant" and not any(m.clear_at for m in case.request.messages)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether any server should take the request as it is sent."""
+    return not (path / "profile.toml").exists() and Case(path).refusal is None
+
+
+continued = pytest.mark.parametrize("path", [path for path in all_cases() if goes_on(path)], ids=name_of)
+plain = pytest.mark.parametrize("path", [path for path in all_cases() if is_plain(path)], ids=name_of)
 
 
 @every_case
@@ -79,26 +93,21 @@ def test_the_answer_survives_every_upstream_dialect(path: Path, dialect: str) ->
         assert _in_chat(_meaning(again), whole=whole) == _in_chat(_meaning(events), whole=whole)
 
 
-@answered
+@continued
 def test_the_next_turn_begins_as_this_one_did(path: Path) -> None:
     """Law 8: what the upstream has in its cache is not changed by what is said later."""
     case = Case(path)
     following = case.next_request()
-    if following is None or any(message.clear_at for message in case.request.messages):
-        pytest.skip("there is no answer to go on from, or a message that must not be sent twice")
-    if case.request.messages[-1].role == "assistant":
-        pytest.skip("the answer goes on in the last message")
+    assert following is not None
     before, after = json.loads(case.outgoing.body), json.loads(case.encode(following).body)
     said = before["messages"]
     assert after["messages"][: len(said)] == said
     assert after.get("tools", [])[: len(before.get("tools", []))] == before.get("tools", [])
 
 
-@plain_profile
+@plain
 def test_the_strictest_server_takes_every_request(path: Path) -> None:
     case = Case(path)
-    if case.refusal is not None:
-        pytest.skip("refused")
     Rules(model="m", message_keys=LENIENT).check(parse(case.outgoing.body))
     following = case.next_request() if case.upstream is not None else None
     if following is not None:

@@ -15,6 +15,7 @@ from latimer.errors import Rejection
 from latimer.report import header
 from tests import requests
 from tests.reading import ROUTE
+from tests.strategies import JUNK, spoiled
 
 EXCEPTIONS: dict[str, str] = {
     "tools.*.input_schema.$schema": "names the schema's own language; nothing of the values depends on it",
@@ -23,13 +24,15 @@ EXCEPTIONS: dict[str, str] = {
 HIDDEN = ".defer_loading"
 """A loss there says that the whole tool is not shown yet."""
 
+PROFILES = st.sampled_from(sorted(requests.PROFILES))
+
 
 def encode(body: Any, profile: str) -> Outgoing:
     request = decode_request(requests.encoded(body))
     return encode_request(request, model="model", route=ROUTE, profile=requests.PROFILES[profile])
 
 
-@given(requests.requests(), st.sampled_from(sorted(requests.PROFILES)))
+@given(requests.requests(), PROFILES)
 def test_no_silent_loss(body: dict[str, Any], profile: str) -> None:
     marks: dict[str, str] = {}
     planted = requests.plant(body, "", marks)
@@ -43,6 +46,35 @@ def test_no_silent_loss(body: dict[str, Any], profile: str) -> None:
     missing = {path for mark, path in marks.items() if mark.encode() not in outgoing.body}
     assert not {path for path in missing if not any(requests.covers(field, path) for field in told)}
     assert len(header(outgoing.losses)) <= 4096
+
+
+@given(st.data(), requests.requests(), PROFILES)
+def test_any_json_is_served_or_rejected(data: st.DataObject, body: dict[str, Any], profile: str) -> None:
+    altered = data.draw(requests.altered(data.draw(requests.altered(body))))
+    try:
+        json.loads(encode(altered, profile).body)
+    except Rejection as rejection:
+        assert 400 <= rejection.failure.status < 500
+        assert rejection.failure.message
+
+
+@given(st.data(), requests.requests())
+def test_any_bytes_are_served_or_rejected(data: st.DataObject, body: dict[str, Any]) -> None:
+    raw = data.draw(spoiled(requests.encoded(body)) | JUNK)
+    try:
+        encode_request(decode_request(raw), model="model", route=ROUTE, profile=requests.PROFILES["default"])
+    except Rejection as rejection:
+        assert rejection.failure.message
+
+
+@pytest.mark.parametrize("name", ["messages", "metadata", "tools", "new", "thread", "compaction"])
+def test_bottomless_nesting_is_rejected(name: str) -> None:
+    raw = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"x"}],"%s":[%s' % (
+        name.encode(),
+        b'{"a":' * 100_000,
+    )
+    with pytest.raises(Rejection, match="not valid JSON"):
+        decode_request(raw)
 
 
 @pytest.mark.parametrize("profile", [name for name in requests.PROFILES if name not in ("marks", "loops")])

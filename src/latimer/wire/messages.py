@@ -142,7 +142,7 @@ class ToolChoice(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Thinking(Struct, frozen=True, forbid_unknown_fields=True):
-    type: Literal["adaptive", "enabled", "disabled", "between_tools"]
+    type: str
     budget_tokens: int | None = None
     display: str | None = None
     block_binding: Raw = NULL
@@ -157,7 +157,7 @@ Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
 
 class OutputConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    effort: Effort | None = None
+    effort: str | None = None
     format: OutputFormat | None = None
     task_budget: Raw = NULL
 

@@ -89,8 +89,8 @@ def requested_effort(request: Request) -> Wanted:
             break
         if message.effort:
             return Wanted(message.effort, f"messages.{message.index}.output_config.effort")
-    if request.output_config.effort:
-        return Wanted(request.output_config.effort, "output_config.effort")
+    if request.effort:
+        return Wanted(request.effort, "output_config.effort")
     if thinking and thinking.type == "enabled" and thinking.budget_tokens:
         return Wanted(_from_budget(thinking.budget_tokens), "thinking.budget_tokens")
     return Wanted(None, "thinking.type")
@@ -129,7 +129,7 @@ def _report_display(request: Request, context: Context) -> None:
     thinking = request.thinking
     if thinking and thinking.display not in (None, "omitted"):
         context.lose("thinking.display", "reasoning is shown as the provider gives it", "approximated")
-    if thinking and thinking.type == "disabled" and request.output_config.effort:
+    if thinking and thinking.type == "disabled" and request.effort:
         context.lose("output_config.effort", "thinking is switched off")
 
 

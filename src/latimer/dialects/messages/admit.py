@@ -43,11 +43,11 @@ def admit(raw: bytes | Raw, kind: type[T], path: str, losses: list[Loss]) -> T:
     try:
         return _decode(raw, kind)
     except ValidationError:
-        stripped = _strip(raw, kind, path, losses)
+        pass
     except UNREADABLE as error:
         raise _not_json(path, error) from error
     try:
-        return _decode(stripped, kind)
+        return _decode(_strip(raw, kind, path, losses), kind)
     except ValidationError as error:
         raise invalid(_explain(path, error)) from error
     except UNREADABLE as error:
@@ -83,7 +83,7 @@ def _strip(raw: bytes | Raw, kind: Any, path: str, losses: list[Loss]) -> bytes:
     structs = _structs_in(kind)
     try:
         given = _raw_fields.decode(raw)
-    except UNREADABLE:
+    except ValidationError:
         return bytes(raw)
     chosen = _choose(structs, given)
     if chosen is None:

@@ -6,7 +6,7 @@ a wrong value would make the model answer another question.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import Raw, Struct, json
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from .admit import admit, admit_block
 NEW_VERSION = "2026-10-21"
 OLD_VERSION = "2023-06-01"
 SAMPLING = ("temperature", "top_p", "top_k")
+THINKING_TYPES = frozenset({"adaptive", "enabled", "disabled", "between_tools"})
 BILLING_HEADER = "x-anthropic-billing-header:"
 
 Role = Literal["user", "assistant", "system"]
@@ -60,6 +61,11 @@ class Request(Struct, frozen=True):
         return self.thinking is not None and self.thinking.display == "omitted"
 
     @property
+    def effort(self) -> wire.Effort | None:
+        """The effort of the whole request; a message may have one of its own."""
+        return known_effort(self.output_config.effort)
+
+    @property
     def one_call(self) -> bool:
         """Whether at most one tool call is allowed."""
         return self.tool_choice is not None and bool(self.tool_choice.disable_parallel_tool_use)
@@ -93,7 +99,7 @@ def _decode(raw: bytes, version: str, kind: type[wire.RequestBody]) -> Request:
         messages=[_message(item, index, losses) for index, item in enumerate(body.messages)],
         tools=[_tool(item, f"tools.{index}", losses) for index, item in enumerate(body.tools or [])],
         tool_choice=_optional(body.tool_choice, wire.ToolChoice, "tool_choice", losses),
-        thinking=_optional(body.thinking, wire.Thinking, "thinking", losses),
+        thinking=_thinking(body, losses),
         output_config=_output_config(body, losses),
         user_id=_user_id(body.metadata, losses),
         losses=losses,
@@ -161,7 +167,28 @@ def _effort(message: wire.InputMessage, path: str, losses: list[Loss]) -> wire.E
     config = _optional(message.output_config, wire.OutputConfig, f"{path}.output_config", losses)
     if config and config.format:
         losses.append(Loss(f"{path}.output_config.format", "dropped", "only the request's own format counts"))
-    return config.effort if config else None
+    if config is None:
+        return None
+    _report_effort(config.effort, f"{path}.output_config.effort", losses)
+    return known_effort(config.effort)
+
+
+def known_effort(word: str | None) -> wire.Effort | None:
+    """The effort that a word stands for, None for one that only a newer client knows."""
+    return next((effort for effort in get_args(wire.Effort) if effort == word), None)
+
+
+def _report_effort(word: str | None, path: str, losses: list[Loss]) -> None:
+    if word is not None and known_effort(word) is None:
+        losses.append(Loss(path, "dropped", f"Latimer does not know the effort {word!r}"))
+
+
+def _thinking(body: wire.RequestBody, losses: list[Loss]) -> wire.Thinking | None:
+    thinking: wire.Thinking | None = _optional(body.thinking, wire.Thinking, "thinking", losses)
+    if thinking and thinking.type not in THINKING_TYPES:
+        losses.append(Loss("thinking.type", "approximated", f"{thinking.type!r} is not known, read as adaptive"))
+        return replace(thinking, type="adaptive")
+    return thinking
 
 
 def _output_config(body: wire.RequestBody, losses: list[Loss]) -> wire.OutputConfig:
@@ -171,6 +198,7 @@ def _output_config(body: wire.RequestBody, losses: list[Loss]) -> wire.OutputCon
     legacy = _optional(body.output_format, wire.OutputFormat, "output_format", losses)
     if legacy and config.format:
         raise invalid("output_format: cannot be given together with output_config.format")
+    _report_effort(config.effort, "output_config.effort", losses)
     return wire.OutputConfig(config.effort, config.format or legacy, config.task_budget)
 
 
