@@ -33,12 +33,13 @@ from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncod
 from latimer.dialects.messages.request import OLD_VERSION, Request, decode_request
 from latimer.errors import Rejection
 from latimer.events import Event
+from latimer.pipeline import answer_stages
 from latimer.policy.config import Provider
 from latimer.policy.presets import sections
 from latimer.policy.profiles import resolve
 from latimer.profile import Profile
 from latimer.report import summarize
-from latimer.stages import OneCall, Stage, StopSequences
+from latimer.stages import Stage
 
 CASES = Path(__file__).parent / "cases"
 HANDWRITTEN = frozenset({"request.json", "profile.toml", "upstream.sse", "upstream.json", "next.json"})
@@ -67,7 +68,7 @@ class Case:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        overlay = self._toml()
+        overlay = self.overlay = self._toml()
         self.model: str = overlay.get("model", "m")
         self.route = f"{overlay.get('preset', 'provider')}/{self.model}"
         provider = Provider("p", "", preset=overlay.get("preset", ""), rules=sections(overlay))
@@ -112,7 +113,7 @@ class Case:
             request, model=self.model, route=self.route, profile=self.profile, input_estimate=INPUT_ESTIMATE
         )
 
-    def reader(self) -> Reader:
+    def reader(self, *, raw: bool = False) -> Reader:
         request = self.request
         return Reader(
             asked=Asked("provider", self.route, "env:KEY", request.body.model, INPUT_ESTIMATE, 0, None),
@@ -121,20 +122,23 @@ class Case:
             taken_ids=request.tool_call_ids,
             seal_text=request.hides_thinking,
             think_tags=self.profile.reasoning.think_tags,
+            raw_arguments=raw,
         )
 
     def answer(self, encoder: StreamEncoder | WholeEncoder, chunking: Chunking = CHUNKINGS["at once"]) -> bytes:
         """The client's bytes; the error envelope where the gateway can still answer with an HTTP status."""
-        request = self.request
-        stages: list[Stage] = [OneCall()] if request.one_call else []
-        if request.body.stop_sequences:
-            stages.append(StopSequences(request.body.stop_sequences, INPUT_ESTIMATE))
-        answer = Answer(ResponseDecoder(self.reader()), stages, encoder)
+        stages = self.stages()
+        answer = Answer(ResponseDecoder(self.reader(raw=self.profile.tools.repair_arguments)), stages, encoder)
         assert self.upstream is not None
         out = b"".join([answer.feed(piece) for piece in chunking(self.upstream) if not answer.over]) + answer.end()
         if answer.failure and not answer.spoken:
             return json.dumps(encode_failure(answer.failure, "req_case")).encode()
         return out
+
+    def stages(self) -> list[Stage]:
+        return answer_stages(
+            self.request, self.profile, route=self.route, message_id="msg_case", input_estimate=INPUT_ESTIMATE
+        )
 
     def events(self) -> list[Event]:
         """The upstream's answer in the hub's words."""
