@@ -2,11 +2,11 @@
 
     tests/cases/<upstream dialect>/<case>/
         request.json             the client's request                                        written by hand
-        profile.toml             `preset`, `model`, and sections of the Profile; optional    written by hand
+        profile.toml             `preset`, `model`, `betas`, sections of the Profile; optional   written by hand
         upstream.sse | .json     the upstream's answer, byte for byte                        written by hand
         next.json                what the user says next; optional                           written by hand
         upstream_request.json    the body the upstream is sent                               blessed
-        report.json              the losses, summarized                                      blessed
+        report.json              the losses of both ways, summarized                         blessed
         answer.sse               the answer as a stream                                      blessed
         answer.json              the answer as one message                                   blessed
         next_upstream_request.json   the next turn's body, where there is a next.json        blessed
@@ -31,6 +31,7 @@ from latimer.dialects.chat.stream import Reader
 from latimer.dialects.chat.tools import restored_names
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure
 from latimer.dialects.messages.request import OLD_VERSION, Request, decode_request
+from latimer.dialects.messages.slots import native_slots
 from latimer.errors import Rejection
 from latimer.events import Event
 from latimer.pipeline import answer_stages
@@ -38,7 +39,7 @@ from latimer.policy.config import Provider
 from latimer.policy.presets import sections
 from latimer.policy.profiles import resolve
 from latimer.profile import Profile
-from latimer.report import summarize
+from latimer.report import Loss, summarize
 from latimer.stages import Stage
 
 CASES = Path(__file__).parent / "cases"
@@ -74,6 +75,8 @@ class Case:
         provider = Provider("p", "", preset=overlay.get("preset", ""), rules=sections(overlay))
         self.profile: Profile = resolve(provider, self.model)
         self.version: str = overlay.get("version", OLD_VERSION)
+        self.betas = frozenset(overlay.get("betas", ()))
+        self.answer_losses: tuple[Loss, ...] = ()
         self.heading: Callable[[], Heading] = lambda: Heading(
             "msg_case", self.request.body.model, "req_case", self.request.hides_thinking
         )
@@ -84,7 +87,7 @@ class Case:
 
     @cached_property
     def request(self) -> Request:
-        return decode_request(self.raw_request, self.version)
+        return decode_request(self.raw_request, self.version, self.betas)
 
     @cached_property
     def outgoing(self) -> Outgoing:
@@ -114,9 +117,9 @@ class Case:
         )
 
     def reader(self, *, raw: bool = False) -> Reader:
-        request = self.request
+        request, window = self.request, self.profile.request.context_window
         return Reader(
-            asked=Asked("provider", self.route, "env:KEY", request.body.model, INPUT_ESTIMATE, 0, None),
+            asked=Asked("provider", self.route, "env:KEY", request.body.model, INPUT_ESTIMATE, window, None),
             message_id="msg_case",
             names=restored_names(request),
             taken_ids=request.tool_call_ids,
@@ -128,9 +131,11 @@ class Case:
     def answer(self, encoder: StreamEncoder | WholeEncoder, chunking: Chunking = CHUNKINGS["at once"]) -> bytes:
         """The client's bytes; the error envelope where the gateway can still answer with an HTTP status."""
         stages = self.stages()
+        encoder.slots = native_slots(self.request, self.outgoing.losses)
         answer = Answer(ResponseDecoder(self.reader(raw=self.profile.tools.repair_arguments)), stages, encoder)
         assert self.upstream is not None
         out = b"".join([answer.feed(piece) for piece in chunking(self.upstream) if not answer.over]) + answer.end()
+        self.answer_losses = answer.losses
         if answer.failure and not answer.spoken:
             return json.dumps(encode_failure(answer.failure, "req_case")).encode()
         return out
@@ -170,8 +175,9 @@ class Case:
             yield "answer.json", pretty(self.refusal)
             return
         yield "upstream_request.json", pretty(self.outgoing.body)
-        yield "report.json", pretty(msgspec.json.encode(summarize(self.outgoing.losses)))
-        yield "answer.sse", self.stream()
+        stream = self.stream()
+        yield "report.json", pretty(msgspec.json.encode(summarize([*self.outgoing.losses, *self.answer_losses])))
+        yield "answer.sse", stream
         yield "answer.json", pretty(self.whole())
         following = self.next_request() if (self.path / "next.json").exists() else None
         if following is not None:

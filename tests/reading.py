@@ -94,7 +94,7 @@ class Folded(Struct):
 
 
 def fold(events: Iterable[Event]) -> list[Any]:
-    """The answer without how its deltas were cut: arguments parsed, Latimer's signatures opened, the start's usage out."""
+    """The answer without how its deltas were cut: arguments parsed, signatures opened, the start's usage left out."""
     folded: list[Any] = []
     for event in events:
         match event:
@@ -143,4 +143,3 @@ def sealed(events: list[Event]) -> list[Event]:
             out.append(Signature(event.index, seal(Sealed(route_mark(ROUTE)))))
         out.append(event)
     return out
-

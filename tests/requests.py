@@ -222,11 +222,22 @@ TOP_LEVEL = {
 
 
 @st.composite
+def exchanges(draw: st.DrawFn) -> list[Any]:
+    """Calls and, as they should be, their results in the next message."""
+    made = draw(st.lists(TOOL_USE, min_size=1, max_size=2, unique_by=lambda call: call["id"]))
+    results = [{**draw(TOOL_RESULT), "tool_use_id": call["id"]} for call in made]
+    said = draw(st.lists(ASSISTANT_BLOCKS.filter(lambda one: one["type"] != "tool_use"), max_size=2))
+    more = draw(st.lists(USER_BLOCKS.filter(lambda one: one["type"] != "tool_result"), max_size=2))
+    return [{"role": "assistant", "content": said + made}, {"role": "user", "content": results + more}]
+
+
+@st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
     """A request with any of the fields, blocks and forms that there are, and some that there are not."""
     optional = draw(st.sets(st.sampled_from(sorted(TOP_LEVEL)), max_size=6))
     body = {"model": "claude-sonnet-5-5", "max_tokens": draw(st.integers(0, 10**6))}
-    body["messages"] = draw(st.lists(MESSAGE, min_size=1, max_size=5)) + [{"role": "user", "content": "go on"}]
+    told = draw(st.lists(MESSAGE, min_size=1, max_size=4)) + draw(exchanges() | st.just([]))
+    body["messages"] = [*told, {"role": "user", "content": "go on"}]
     body["tools"] = draw(tools())
     return body | {name: draw(TOP_LEVEL[name]) for name in optional}
 
@@ -260,7 +271,7 @@ CONTROL = re.compile(
 
 
 def plant(value: Any, path: str, marks: dict[str, str]) -> Any:
-    """A copy in which every value that is free to be anything has a mark of its own; `marks` tells where each stands."""
+    """A copy in which every value that is free to be anything has a mark of its own; `marks` tells their places."""
     if isinstance(value, dict):
         if value.get("type") == "text" and not value.get("text", "."):
             return value  # without words there is nothing that its marks and citations could belong to

@@ -1,9 +1,10 @@
 """What a model may say, as events and as the bytes of both dialects, and any way to cut, spoil or chunk those bytes."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from latimer.errors import STATUS, Failure
 from latimer.events import (
@@ -13,6 +14,7 @@ from latimer.events import (
     Delta,
     Event,
     Finish,
+    FinishReason,
     Opaque,
     OpaqueDelta,
     Reasoning,
@@ -24,8 +26,10 @@ from latimer.events import (
 )
 from latimer.wire import sse
 
-REASONS = st.sampled_from(["stop", "length", "tool_call", "content_filter", "context_window"])
-WORDS = st.sampled_from(["a", " ", "\n", "\r\n", '"', "\\", "<think>", "</think>", "<", "é", "你好", "😀", "\u2028", "END"])
+REASONS = st.sampled_from(get_args(FinishReason))
+WORDS = st.sampled_from(
+    ["a", " ", "\n", "\r\n", '"', "\\", "<think>", "</think>", "<", "é", "你好", "😀", "\u2028", "END"]
+)
 TEXTS = st.text(max_size=12) | st.lists(WORDS, max_size=6).map("".join)
 SPOKEN = TEXTS.filter(bool)
 NAMES = st.text("abzAZ09_-", min_size=1, max_size=6)
@@ -74,7 +78,8 @@ def usages(draw: st.DrawFn) -> Usage:
     """Counts that fit together: caches within the input, reasoning within the output."""
     read, write, rest = draw(COUNTS), draw(COUNTS), draw(COUNTS)
     reasoning, spoken = draw(COUNTS), draw(COUNTS)
-    return Usage(read + write + rest, reasoning + spoken, read, write, reasoning)
+    searches, fetches = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    return Usage(read + write + rest, reasoning + spoken, read, write, reasoning, searches, fetches)
 
 
 FAILURES = st.builds(
@@ -182,7 +187,8 @@ def chat_answers(draw: st.DrawFn, *, canonical: bool = False) -> list[Event]:
             elif last is not (Text if kind == "text" else Reasoning):
                 blocks.append((Text() if kind == "text" else Reasoning(), draw(spoken)))
     ended = draw(st.sampled_from(["length", "content_filter"]) | st.none())
-    return [draw(STARTS), *_bracketed(blocks), Finish(ended or ("tool_call" if ids else "stop"), draw(usages()))]
+    usage = replace(draw(usages()), web_searches=0, web_fetches=0)
+    return [draw(STARTS), *_bracketed(blocks), Finish(ended or ("tool_call" if ids else "stop"), usage)]
 
 
 # --- bytes of both dialects, right and wrong ------------------------------------------------------------------------
@@ -217,7 +223,8 @@ _SAID = loosely(
         "reasoning": TEXTS | loosely({"content": TEXTS}),
         "reasoning_text": TEXTS,
         "reasoning_details": st.lists(
-            loosely({"type": NAMES, "index": st.integers(0, 1), "text": TEXTS, "data": TEXTS, "id": NUMBERS}), max_size=2
+            loosely({"type": NAMES, "index": st.integers(0, 1), "text": TEXTS, "data": TEXTS, "id": NUMBERS}),
+            max_size=2,
         ),
         "refusal": TEXTS,
         "tool_calls": st.lists(_CALL, max_size=2),
@@ -309,11 +316,12 @@ CHAT_BYTES = st.tuples(st.lists(CHUNKS, max_size=8), st.sampled_from([b"", b"dat
     lambda two: framed(two[0], end=two[1])
 ) | CHUNKS.map(lambda chunk: dumped(chunk).encode())
 MESSAGES_BYTES = st.lists(MESSAGES_EVENTS, max_size=10).map(framed)
+_SCRAPS = [b"data: ", b"data:", b"{", b"}", b'"', b"\n", b"\r", b"[DONE]", b"\xef\xbb\xbf", b"\xff", b" "]
 JUNK = st.one_of(
     st.binary(max_size=60),
-    st.lists(st.sampled_from([b"data: ", b"data:", b"{", b"}", b'"', b"\n", b"\r", b"[DONE]", b"\xef\xbb\xbf", b"\xff", b" "]), max_size=20).map(b"".join),
+    st.lists(st.sampled_from(_SCRAPS), max_size=20).map(b"".join),
     st.sampled_from([b"", b"<html>nginx</html>", b'"\\ud83d"', b"null", b"data: null\n\n"]),
-)  # fmt: skip
+)
 
 
 @st.composite

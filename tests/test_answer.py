@@ -103,3 +103,15 @@ def test_a_whole_answer_is_spoken_at_its_end_only() -> None:
     assert not one.spoken
     assert b'"text":"Hello"' in one.end()
     assert one.spoken
+
+
+def test_an_answer_whose_end_is_known_settles_and_one_that_is_announced_is_over() -> None:
+    script = Script()
+    one = Answer(script, [], StreamEncoder(HEADING))
+    assert not one.settling
+    script.finished = True
+    assert one.settling
+    assert not one.over
+    script.done = True
+    assert one.announced
+    assert one.over

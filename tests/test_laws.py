@@ -29,7 +29,6 @@ from latimer.events import (
     Opaque,
     OpaqueDelta,
     Reasoning,
-    Signature,
     Start,
     Text,
     ToolCall,
@@ -78,7 +77,11 @@ def staged(events: list[Event], *stages: Stage) -> list[Event]:
 # --- law 1: grammar -------------------------------------------------------------------------------------------------
 
 
-@given(st.data(), strategies.CHAT_BYTES | strategies.JUNK, st.sampled_from([reading.READER, reading.TAG_READER, reading.HIDDEN_READER]))
+@given(
+    st.data(),
+    strategies.CHAT_BYTES | strategies.JUNK,
+    st.sampled_from([reading.READER, reading.TAG_READER, reading.HIDDEN_READER]),
+)
 def test_grammar_of_any_chat_bytes(data: st.DataObject, body: bytes, reader: Any) -> None:
     check(reading.read_chat(data.draw(strategies.splits(body)), reader))
 

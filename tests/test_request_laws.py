@@ -1,4 +1,4 @@
-"""The laws of requests (7 and 8): nothing of a request is lost silently, and a growing conversation keeps its prefix."""
+"""The laws of requests (7 and 8): nothing is lost silently, and a growing conversation keeps its prefix."""
 
 import json
 from typing import Any

@@ -19,9 +19,9 @@ MAX_NESTING = 4
 NESTS = ast.If | ast.For | ast.While | ast.With | ast.Try | ast.AsyncFor | ast.AsyncWith | ast.Match
 
 LAYERS = (
-    ("errors", "events", "report", "profile", "documents"),
+    ("errors", "events", "report", "profile", "documents", "images", "memory", "rendering"),
     ("wire",),
-    ("dialects", "stages", "answer"),
+    ("dialects", "stages", "answer", "repair", "pipeline", "server_tools", "auto_mode", "domains"),
     ("policy",),
     ("shell", "cli", "launch", "demo", "local_model", "__main__"),
 )

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from latimer.errors import Failure
 from latimer.events import Event, Finish, Start, Usage
+from latimer.report import Loss
 from latimer.stages import Stage
 
 
@@ -35,7 +38,8 @@ class Answer:
 
     `spoken`: the client has been told something that cannot be taken back, so the request must not be tried again.
     `failure`: how it went wrong; while not `spoken` the client has not been told. `usage`: at the end, if all went
-    well. `over`: nothing more is needed from the upstream.
+    well, and with it `losses`: what of the answer could not be carried or was put right. `over`: nothing more is needed
+    from the upstream.
     """
 
     def __init__(self, decoder: Decoder, stages: list[Stage], encoder: Encoder) -> None:
@@ -46,6 +50,7 @@ class Answer:
         self.spoken = False
         self.failure: Failure | None = None
         self.usage: Usage | None = None
+        self.losses: tuple[Loss, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -61,6 +66,11 @@ class Answer:
     def settling(self) -> bool:
         """Whether the answer is complete and only its usage may still come."""
         return self._decoder.finished
+
+    @property
+    def repairs(self) -> list[Loss]:
+        """What was put right of the model's answer."""
+        return [repair for stage in self._stages for repair in getattr(stage, "repairs", ())]
 
     def feed(self, data: bytes) -> bytes:
         """What to tell the client after these bytes."""
@@ -91,6 +101,9 @@ class Answer:
             return self._encoder.encode(event) if self.spoken else b""
         if isinstance(event, Finish):
             self.usage = event.usage
+            if repairs := self.repairs:
+                event = replace(event, losses=(*event.losses, *repairs))
+            self.losses = event.losses
         out = self._encoder.encode(event)
         if not out:
             return b""

@@ -15,9 +15,13 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from .errors import Failure
+from .report import Loss
 
 FinishReason = Literal["stop", "length", "tool_call", "content_filter", "context_window", "pause"]
 """`pause`: the gateway's own tools had their rounds; the client may ask it to go on."""
+
+Tier = Literal["priority", "batch"]
+"""Service tiers other than the standard one."""
 
 
 class Usage(Struct, frozen=True):
@@ -47,11 +51,19 @@ class Reasoning(Struct, frozen=True):
     """The model's thinking. Its `Signature` is readable by its issuer only."""
 
 
+class Member(Struct, frozen=True):
+    """One tool of a toolset."""
+
+    toolset: str
+    name: str
+
+
 class ToolCall(Struct, frozen=True):
-    """A request to run a tool; its deltas are fragments of one JSON object."""
+    """A request to run a tool; its deltas are fragments of one JSON object. `toolset` is the one it is a member of."""
 
     id: str
     name: str
+    toolset: str | None = None
 
 
 class Opaque(Struct, frozen=True):
@@ -98,13 +110,32 @@ class BlockStop(Struct, frozen=True):
     index: int
 
 
+class Verdict(Struct, frozen=True):
+    """What the review of a tool call came to; `unreviewed` leaves it to the client, which may refuse the call.
+
+    `why` is the explanation of a flagged call. Where there is no verdict it is timeout, error, refused, input_too_long
+    or truncated.
+    """
+
+    outcome: Literal["not_flagged", "flagged", "unreviewed", "unavailable"]
+    why: str = ""
+
+
 class Finish(Struct, frozen=True):
-    """The answer is complete. `stop_sequence` is the one that matched; `explanation` says why a filter cut it."""
+    """The answer is complete. `stop_sequence` is the one that matched; `explanation` says why a filter cut it.
+
+    `tier` is the service tier that answered, None for the standard one. `losses` are what of the upstream's answer
+    could not be carried, or was put right. `verdicts` are those on its tool calls, by their ids, where a review was
+    asked for.
+    """
 
     reason: FinishReason
     usage: Usage
     stop_sequence: str | None = None
     explanation: str | None = None
+    tier: Tier | None = None
+    losses: tuple[Loss, ...] = ()
+    verdicts: dict[str, Verdict] | None = None
 
 
 Event = Start | BlockStart | Delta | Signature | OpaqueDelta | BlockStop | Finish | Failure

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 Effort = Literal["none", "low", "medium", "high", "xhigh", "max"]
+SchemaDialect = Literal["full", "openai", "inlined", "grammar", "gemini", "mfjs"]
 
 
 class RequestRules(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +36,8 @@ class RequestRules(Struct, frozen=True, forbid_unknown_fields=True):
     """How structured output is asked for; the lesser two put the schema into the system prompt."""
     user_id: Literal["drop", "user", "safety_identifier"] = "drop"
     """Where a hash of `metadata.user_id` goes."""
+    service_tier: bool = False
+    """Whether `service_tier` is understood, with OpenAI's words."""
     session_key: Literal["", "prompt_cache_key"] = ""
     """Where a hash of the session goes, so that a provider's cache can keep it on one machine."""
 
@@ -79,6 +82,14 @@ class ToolRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Ids that may be sent; others become a hash of nine letters and digits, which every provider takes."""
     drop_keywords: frozenset[str] = frozenset({"$schema", "$id"})
     """JSON Schema keywords removed from parameters, at any depth."""
+    schema: SchemaDialect = "full"
+    """The JSON Schema of parameters that is taken (`latimer.dialects.schemas`)."""
+    strict: bool = False
+    """Whether tools that ask for it are sent as strict, where their schema is fit for it."""
+    recover_text: bool = True
+    """Whether calls of advertised tools that the model wrote as text become calls."""
+    repair_arguments: bool = True
+    """Whether malformed arguments are mended and brought to their schema's types; else malformed ones fail the answer."""
     max_count: int = 128
     """Most tools in one request; of more, those that can be searched for are loaded when they are found."""
 
@@ -94,6 +105,9 @@ class MessageRules(Struct, frozen=True, forbid_unknown_fields=True):
     content: Literal["string_if_text", "parts", "string_only"] = "string_if_text"
     assistant_null: Literal["null", "empty", "omit"] = "null"
     """`content` of an assistant message that only calls tools."""
+    bridge: str = ""
+    """What the assistant says between a tool message and a user message, for providers that refuse one right after the
+    other."""
     prefill: Literal["native", "reject"] = "reject"
     """A conversation that ends in an assistant message: sent as it is, or refused as new Claude models do."""
 
@@ -112,6 +126,8 @@ class CacheRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Prompt caching."""
 
     cache_control: Literal["strip", "pass"] = "strip"
+    session_headers: tuple[str, ...] = ()
+    """Headers that carry a hash of the session, by which a provider keeps it where its cache is."""
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,3 +139,8 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     messages: MessageRules = MessageRules()
     media: MediaRules = MediaRules()
     cache: CacheRules = CacheRules()
+
+    @property
+    def sees(self) -> bool:
+        """Whether images can be sent."""
+        return self.media.images and self.messages.content != "string_only"

@@ -52,9 +52,13 @@ def header(losses: Iterable[Loss]) -> str:
 
 
 def ascii_json(value: object) -> str:
-    """JSON with everything beyond ASCII escaped, as an HTTP header needs it."""
+    """JSON with all but printable ASCII escaped, as an HTTP header needs it."""
     text = json.encode(value).decode()
-    return text if text.isascii() else "".join(c if c.isascii() else _escape(c) for c in text)
+    return text if _printable(text) else "".join(c if _printable(c) else _escape(c) for c in text)
+
+
+def _printable(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _escape(char: str) -> str:

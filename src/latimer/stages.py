@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -12,18 +13,23 @@ from latimer.events import (
     Delta,
     Event,
     Finish,
+    Member,
     OpaqueDelta,
     Signature,
     Text,
     ToolCall,
     Usage,
 )
+from latimer.report import Loss
 
 CHARS_PER_TOKEN = 4
 
 
 class Stage(Protocol):
-    """A step of an answer's way to the client. `done`: the answer is over, whatever the upstream still says."""
+    """A step of an answer's way to the client. `done`: the answer is over, whatever the upstream still says.
+
+    A stage that puts right what the model did has `repairs`, a list of `Loss`.
+    """
 
     done: bool
 
@@ -89,6 +95,56 @@ class StopSequences:
         return 0
 
 
+class VisibleLimit:
+    """Ends an answer after `max_tokens` tokens that are not reasoning, at four bytes each.
+
+    For models that were given room to think although they were told not to: the client gets no more than it asked for.
+    """
+
+    def __init__(self, max_tokens: int, input_estimate: int) -> None:
+        self.done = False
+        self._max_tokens = max_tokens
+        self._room = max_tokens * CHARS_PER_TOKEN
+        self._visible = False
+        self._input_estimate = input_estimate
+
+    def pass_on(self, event: Event) -> list[Event]:
+        if self.done:
+            return []
+        match event:
+            case BlockStart(block=block):
+                self._visible = isinstance(block, Text | ToolCall)
+                return [event]
+            case Delta(index=index, data=data) if self._visible:
+                encoded = data.encode()
+                if len(encoded) <= self._room:
+                    self._room -= len(encoded)
+                    return [event]
+                self.done = True
+                kept = encoded[: self._room].decode(errors="ignore")
+                usage = Usage(self._input_estimate, self._max_tokens)
+                end: list[Event] = [BlockStop(index), Finish("length", usage)]
+                return [Delta(index, kept), *end] if kept else end
+            case _:
+                return [event]
+
+
+class Toolsets:
+    """Gives calls of functions that stand for a toolset's members the names by which the client knows them."""
+
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        self.done = False
+        self._members = members
+
+    def pass_on(self, event: Event) -> list[Event]:
+        match event:
+            case BlockStart(block=ToolCall(id=id, name=name)) if name in self._members:
+                member = self._members[name]
+                return [replace(event, block=ToolCall(id, member.name, member.toolset))]
+            case _:
+                return [event]
+
+
 class OneCall:
     """Passes the first tool call only: `disable_parallel_tool_use` is a promise that not every upstream keeps."""
 
@@ -103,6 +159,10 @@ class OneCall:
             self._dropping = self._seen and isinstance(event.block, ToolCall)
             self._seen = self._seen or isinstance(event.block, ToolCall)
             self._dropped += self._dropping
+        if isinstance(event, Finish) and self._dropped:
+            why = f"{self._dropped} more of the model's calls left out"
+            loss = Loss("tool_choice.disable_parallel_tool_use", "emulated", why)
+            return [replace(event, losses=(*event.losses, loss))]
         if not self._dropped or not isinstance(event, BlockStart | Delta | Signature | OpaqueDelta | BlockStop):
             return [event]
         return [] if self._dropping else [replace(event, index=event.index - self._dropped)]

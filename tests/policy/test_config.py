@@ -375,7 +375,7 @@ def test_the_schema_describes_what_is_accepted() -> None:
     schema: dict[str, Any] = json_schema()
     assert json.loads(json.dumps(schema)) == schema
     top = schema["$defs"]["ConfigTable"]
-    assert set(top["properties"]) == {"server", "providers", "routes", "retry"}
+    assert set(top["properties"]) >= {"server", "providers", "routes", "retry", "vision"}
     assert top["additionalProperties"] is False
     assert set(schema["$defs"]["ProviderTable"]["properties"]) >= {"base_url", "api_key", "request", "models"}
 

@@ -90,6 +90,15 @@ WORDS: list[tuple[int, str, Profile]] = [
     (400, "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", request(max_output=8192)),
 ]  # fmt: skip
 
+NO_FILES = [
+    (400, "Invalid value: 'file'. Supported values are: 'text','image_url','video_url' and 'video'."),
+    (400, "Invalid Value: 'file'. Supported values are: 'text', 'image_url', 'input_audio', 'refusal', and 'audio'."),
+    (400, "Unsupported chat content part type: 'file'"),
+    (422, "messages[1]: unknown variant `file`, expected `text` or `image_url`"),
+    (400, "This model does not support file content types."),
+    (400, "PDF inputs are not supported by this model"),
+]
+
 NOTHING: list[tuple[int, str, str]] = [
     (400, "Invalid schema for function 'f': reasoning_effort is odd", "tools[0].function.parameters"),
     (400, "Unknown parameter: 'messages[2].reasoning'.", "messages[2].reasoning"),
@@ -138,7 +147,15 @@ def test_sentences(status: int, message: str, expected: Profile) -> None:
 
 def test_every_sentence_has_a_sample() -> None:
     first = {next((i for i, row in enumerate(WORDINGS) if row.pattern.search(text)), None) for _, text, _ in WORDS}
-    assert first - {None} == set(range(len(WORDINGS)))
+    files = next(place for place, row in enumerate(WORDINGS) if row.pattern.search(NO_FILES[0][1]))
+    assert first - {None} == set(range(len(WORDINGS))) - {files}
+
+
+@pytest.mark.parametrize(("status", "message"), NO_FILES)
+def test_files_that_are_not_taken_become_text(status: int, message: str) -> None:
+    native = replace(PLAIN, media=MediaRules(pdf="file"))
+    assert lesson(status, message, "", SENT, native) == (PLAIN, "the model takes no files")
+    assert lesson(status, message, "", SENT, PLAIN) is None
 
 
 @pytest.mark.parametrize(("status", "message", "param"), NOTHING, ids=[row[1][:50] for row in NOTHING])

@@ -13,9 +13,12 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from latimer.errors import ConfigError
+from latimer.policy.auto_mode import AutoMode
 from latimer.policy.presets import ModelRules, Overlay, Preset, model_rules, preset_for_url, presets, sections
 from latimer.policy.retry import RetryRules
 from latimer.policy.tables import check, join, merge, nearest
+from latimer.policy.vision import Vision
+from latimer.policy.web import NEEDS_KEY, NEEDS_URL, WebFetch, WebSearch
 from latimer.profile import Profile
 
 Dialect = Literal["auto", "chat", "responses", "messages"]
@@ -72,6 +75,10 @@ class Config(Struct, frozen=True):
     routes: Mapping[str, tuple[str, ...]]
     retry: RetryRules
     source: str
+    web_search: WebSearch = WebSearch()
+    web_fetch: WebFetch = WebFetch()
+    vision: Vision = Vision()
+    auto_mode: AutoMode = AutoMode()
 
 
 class Flags(Struct, frozen=True):
@@ -119,6 +126,10 @@ class ConfigTable(Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderTable] = field(default_factory=dict)
     routes: dict[str, str | list[str]] = field(default_factory=dict)
     retry: RetryRules = RetryRules()
+    web_search: WebSearch = WebSearch()
+    web_fetch: WebFetch = WebFetch()
+    vision: Vision = Vision()
+    auto_mode: AutoMode = AutoMode()
 
 
 _NO_FLAGS = Flags()
@@ -251,7 +262,27 @@ def _build(tables: dict[str, Any], source: str) -> Config:
     if not routes:
         first = next(iter(providers))
         raise ConfigError(f'no model is routed: add --model {first}/NAME, or [routes] with default = "{first}/NAME"')
-    return Config(server, providers, routes, msgspec.convert(tables["retry"], RetryRules), source)
+    retry = msgspec.convert(tables["retry"], RetryRules)
+    search = _web_search(msgspec.convert(tables.get("web_search", {}), WebSearch))
+    vision = msgspec.convert(tables.get("vision", {}), Vision)
+    if vision.describe_with:
+        _check_target(vision.describe_with, "vision.describe_with", providers)
+    auto_mode = msgspec.convert(tables.get("auto_mode", {}), AutoMode)
+    if auto_mode.classifier:
+        _check_target(auto_mode.classifier, "auto_mode.classifier", providers)
+    fetch = msgspec.convert(tables.get("web_fetch", {}), WebFetch)
+    return Config(server, providers, routes, retry, source, search, fetch, vision, auto_mode)
+
+
+def _web_search(search: WebSearch) -> WebSearch:
+    variable = NEEDS_KEY.get(search.backend, "")
+    _check_secret(search.api_key, "web_search.api_key", variable or "NAME")
+    if search.backend in NEEDS_URL and not search.base_url:
+        raise ConfigError(f"web_search.base_url: {search.backend} is your own server, so its address is needed")
+    if variable and not search.api_key:
+        raise ConfigError(f'web_search.api_key: {search.backend} needs a key; write api_key = "env:{variable}"')
+    url = _base_url(search.base_url, "web_search.base_url") if search.base_url else ""
+    return msgspec.structs.replace(search, base_url=url)
 
 
 def _check_server(server: Server) -> None:
@@ -312,12 +343,16 @@ def _chain(key: str, value: str | list[str], providers: Mapping[str, Provider]) 
     if not chain:
         raise ConfigError(f'{path}: an empty list routes nowhere; write "provider/model"')
     for target in chain:
-        name, _, model = target.partition("/")
-        if not name or not model:
-            raise ConfigError(f'{path}: {target!r} should be "provider/model"{_example(target, providers)}')
-        if name not in providers:
-            raise ConfigError(f"{path}: {target!r} names no configured provider{nearest(name, providers, 'providers')}")
+        _check_target(target, path, providers)
     return chain
+
+
+def _check_target(target: str, path: str, providers: Mapping[str, Provider]) -> None:
+    name, _, model = target.partition("/")
+    if not name or not model:
+        raise ConfigError(f'{path}: {target!r} should be "provider/model"{_example(target, providers)}')
+    if name not in providers:
+        raise ConfigError(f"{path}: {target!r} names no configured provider{nearest(name, providers, 'providers')}")
 
 
 def _example(target: str, providers: Mapping[str, Provider]) -> str:

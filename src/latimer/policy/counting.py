@@ -21,6 +21,10 @@ class Weight(Struct, frozen=True):
     text_bytes: int
     files: int
 
+    def __sub__(self, other: Weight) -> Weight:
+        """What is left when a part is taken out."""
+        return Weight(max(0, self.text_bytes - other.text_bytes), max(0, self.files - other.files))
+
 
 def weigh(body: bytes) -> Weight:
     """The size of a request body in JSON."""

@@ -105,6 +105,10 @@ def _no_images(profile: Profile) -> Profile:
     return replace(profile, media=replace(profile.media, images=False))
 
 
+def _no_files(profile: Profile) -> Profile:
+    return replace(profile, media=replace(profile.media, pdf="text"))
+
+
 def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text, re.IGNORECASE | re.DOTALL)
 
@@ -144,6 +148,17 @@ WORDINGS: tuple[Wording, ...] = (
         ),
         _one_system,
         "the upstream takes a system message only first, and roles in turn",
+    ),
+    Wording(
+        # OpenAI and Qwen; vLLM; serde
+        _pattern(
+            r"invalid value\W{1,4}file\b\W{1,4}supported values|(?:content|part|input) type\W{1,4}file\b"
+            r"|unknown variant `file`"
+            rf"|\b(?:file|pdf)(?: inputs?| content| parts?)(?: is| are)? {_NOT_TAKEN}"
+            rf"|{_NOT_TAKEN} (?:file|pdf)(?: inputs?| content| parts?|s\b|$|[.,])"
+        ),
+        _no_files,
+        "the model takes no files",
     ),
     Wording(
         _pattern(
@@ -211,6 +226,7 @@ CURES: dict[str, Callable[[Profile], Profile]] = {
     "reasoning_effort": _uncontrolled,
     "response_format": lambda profile: _request(profile, json_schema="prompt"),
     "safety_identifier": lambda profile: _request(profile, user_id="drop"),
+    "service_tier": lambda profile: _request(profile, service_tier=False),
     "stream_options": lambda profile: _request(profile, usage="unasked"),
     "temperature": _without("temperature"),
     "thinking": _uncontrolled,

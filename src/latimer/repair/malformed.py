@@ -1,6 +1,6 @@
 """JSON that is malformed, read as what it can only have meant.
 
-The library guesses freely. It is believed where its guess has every word of the text in the same order and no more,
+The library guesses freely. It is believed where its guess has all that the text says in the same order and no more,
 and where the text was not cut: an open string is never closed, since half of a command would then be run.
 """
 
@@ -16,8 +16,9 @@ from latimer.wire.json_text import UNREADABLE
 MAX_CHARS = 256 * 1024
 """Longer text is not tried: the library's time grows faster than the text."""
 _FENCE = re.compile(r"\s*```[a-z]*\s*\n?(.*?)\s*```\s*", re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
-_WORDS = re.compile(r"[^\W_]+")
+_GRAMMAR = re.compile(r"""[\s"'\u201c\u201d\\,:{}\[\]]+""")
 
 
 class Malformed(ValueError):
@@ -39,18 +40,44 @@ def mend(text: str) -> Any:
     from json_repair import repair_json  # noqa: PLC0415
 
     try:
-        value = repair_json(text, return_objects=True, skip_json_loads=True)
+        value = _restored(repair_json(text, return_objects=True, skip_json_loads=True), _trailing_space(text))
         meant = json.encode(value).decode()
     except (*UNREADABLE, ValueError, TypeError) as error:
         raise Malformed(str(error)) from error
-    if _words(meant) != _words(text):
+    if _said(meant) != _said(text) or _empty_strings(value) > text.count('""') + text.count("''"):
         raise Malformed("no reading keeps every word")
     if any(meant.count(closer) > text.count(closer) for closer in "}]"):
         raise Malformed("it was cut")
     return value
 
 
-def _words(text: str) -> list[str]:
-    """Every letter and digit in order; Python's names for JSON's three words are theirs."""
-    bare = _ESCAPE.sub(" ", text).casefold().replace("none", "null")
-    return ["".join(_WORDS.findall(bare))]
+def _trailing_space(text: str) -> dict[str, str]:
+    """Strings that end in white space, which the library takes from them, by what it leaves."""
+    strings: dict[str, str] = {}
+    for literal in _STRING.findall(text):
+        try:
+            string = json.decode(literal.replace("\n", "\\n").replace("\t", "\\t"), type=str)
+        except UNREADABLE:
+            continue
+        if string != string.rstrip():
+            strings[string.rstrip()] = string
+    return strings
+
+
+def _restored(value: Any, strings: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _restored(item, strings) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_restored(item, strings) for item in value]
+    return strings.get(value, value) if isinstance(value, str) else value
+
+
+def _empty_strings(value: Any) -> int:
+    """How many there are: the library writes one where a value is missing."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return int(value == "") + sum(map(_empty_strings, inner))
+
+
+def _said(text: str) -> str:
+    """All that is not JSON's own grammar, in order; Python's names for its three words are theirs."""
+    return _GRAMMAR.sub("", _ESCAPE.sub(" ", text)).casefold().replace("none", "null")

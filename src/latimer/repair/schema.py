@@ -41,7 +41,9 @@ class Parameters:
         properties = self._top.get("properties")
         self.properties: dict[str, Any] = properties if isinstance(properties, dict) else {}
         required = self._top.get("required")
-        self.required: list[str] = [key for key in required if isinstance(key, str)] if isinstance(required, list) else []
+        self.required: list[str] = (
+            [key for key in required if isinstance(key, str)] if isinstance(required, list) else []
+        )
 
     @classmethod
     def read(cls, raw: bytes) -> Parameters:
@@ -86,10 +88,9 @@ class Parameters:
         if depth > MAX_DEPTH or not schema:
             return True
         for union in UNIONS:
-            branches = schema.get(union)
-            if isinstance(branches, list) and branches:
-                if not any(self._fits(value, branch, depth + 1) for branch in branches):
-                    return False
+            branches = schema.get(union) or [{}]
+            if isinstance(branches, list) and not any(self._fits(value, branch, depth + 1) for branch in branches):
+                return False
         parts = schema.get("allOf")
         if isinstance(parts, list) and not all(self._fits(value, part, depth + 1) for part in parts):
             return False
@@ -101,8 +102,8 @@ class Parameters:
         return not isinstance(value, list) or all(self._fits(item, items, depth + 1) for item in value)
 
     def _object_fits(self, value: dict[str, Any], schema: Schema, depth: int) -> bool:
-        properties, required = schema.get("properties"), schema.get("required")
-        if isinstance(required, list) and any(key not in value for key in required):
+        properties = schema.get("properties")
+        if any(key not in value for key in _names(schema.get("required"))):
             return False
         if not isinstance(properties, dict):
             return True
@@ -123,7 +124,8 @@ class Parameters:
     def _branches(self, schema: Any, depth: int = 0) -> Iterator[Schema]:
         """The alternatives of a union, and of unions in it."""
         schema = self._resolved(schema)
-        alternatives = [branch for union in UNIONS for branch in schema.get(union) or ()]
+        unions = [branches for union in UNIONS if isinstance(branches := schema.get(union), list)]
+        alternatives = [branch for branches in unions for branch in branches]
         if not alternatives or depth > MAX_DEPTH:
             yield schema
         for branch in alternatives:
@@ -140,9 +142,13 @@ class Parameters:
         return value
 
     def _defaults(self, value: dict[str, Any], schema: Schema, properties: dict[str, Any]) -> dict[str, Any]:
-        missing = [key for key in schema.get("required") or () if key not in value]
+        missing = [key for key in _names(schema.get("required")) if key not in value]
         schemas = {key: self._resolved(properties.get(key)) for key in missing}
         return {key: schemas[key]["default"] for key in missing if "default" in schemas[key]}
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
 def _types(schema: Schema) -> frozenset[str]:

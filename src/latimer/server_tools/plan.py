@@ -71,14 +71,25 @@ DESCRIPTIONS: dict[Kind, tuple[str, str, str]] = {
 REGEX = "A Python regular expression, searched for in names, descriptions and parameters, such as '(?i)weather'"
 
 
+SEARCHER = "tool_search_tool_bm25"
+MANY = 8
+"""No model is known to be overcharged by so few tools, so nobody has to look up its limit."""
+
+
+def asks_server(request: Request) -> bool:
+    """Whether the request may need `prepare`: for tools that the server runs, or for more than a provider takes."""
+    return len(request.tools) > MANY or any(isinstance(tool, wire.ServerTool) for tool in request.tools)
+
+
 def prepare(request: Request, abilities: Abilities) -> tuple[Request, Plan | None]:
     """The request with functions in place of server tools, and the plan for them; None when it has none.
 
     Raises `Rejection` for a server tool that is asked for in a way that contradicts itself.
     """
+    losses = list(request.losses)
+    request = _uncrowded(request, abilities.most_tools, losses)
     if not any(isinstance(tool, wire.ServerTool) for tool in request.tools):
         return request, None
-    losses = list(request.losses)
     planned: dict[str, ServerTool] = {}
     missing: list[Kind] = []
     tools: list[wire.Tool] = []
@@ -115,6 +126,24 @@ def _rewritten(request: Request, tools: list[wire.Tool], plan: Plan, losses: lis
         choice = replace(choice, name=name) if name in {tool.name for tool in tools} else None
     messages = unfold(request.messages, functions(plan))
     return replace(request, tools=tools, tool_choice=choice, messages=messages, losses=losses)
+
+
+def _uncrowded(request: Request, most: int, losses: list[Loss]) -> Request:
+    """Of too many tools, as many as the provider takes and a search for the rest: MCP servers' are the first to go.
+
+    A quarter is left free for those that are found.
+    """
+    open_tools = [tool for tool in request.tools if not tool.defer_loading]
+    if len(open_tools) <= most or _searched(request):
+        return request
+    by_rank = sorted(open_tools, key=lambda tool: tool.name.startswith("mcp__"))
+    kept = {tool.name for tool in by_rank[: most - most // 4 - 1]}
+    tools = [tool if tool.name in kept else replace(tool, defer_loading=True) for tool in request.tools]
+    why = (
+        f"the provider takes {most}: {len(open_tools) - len(kept)} of {len(open_tools)} are loaded when they are found"
+    )
+    losses.append(Loss("tools", "emulated", why))
+    return replace(request, tools=[*tools, wire.ServerTool(name=SEARCHER, type=f"{SEARCHER}_20251119")])
 
 
 def _kind(tool: wire.Tool) -> Kind | None:

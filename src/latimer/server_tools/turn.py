@@ -1,7 +1,7 @@
 """One answer in which Latimer runs tools: several rounds with the model, one message for the client.
 
-A `Turn` decides and remembers; `latimer.shell.server_tools` does the waiting. What was said so far is kept as the client
-gets it, and the next round's request is what the client itself would send back.
+A `Turn` decides and remembers; `latimer.shell.server_tools` does the waiting. What was said so far is kept as the
+client gets it, and the next round's request is what the client itself would send back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from latimer.events import (
     Finish,
     Opaque,
     OpaqueDelta,
-    Reasoning,
     Signature,
     Start,
     Text,
@@ -45,7 +44,7 @@ COUNTED = {"web_search": Usage(web_searches=1), "web_fetch": Usage(web_fetches=1
 
 HOW = {
     "web_search": "Web search is not available on this gateway. To switch it on, set [web_search] backend in Latimer's"
-    " configuration (docs/web-tools.md), for instance backend = \"duckduckgo\", which needs no key.",
+    ' configuration (docs/web-tools.md), for instance backend = "duckduckgo", which needs no key.',
     "web_fetch": "Web fetch is not available on this gateway. To switch it on, set [web_fetch] enabled = true in"
     " Latimer's configuration (docs/web-tools.md).",
 }
@@ -74,9 +73,10 @@ class Turn:
         self.plan = plan
         self.content: list[Any] = []
         """The blocks of the message so far, those of unfinished rounds left out."""
-        self._heading = heading
+        self.heading = heading
         self._usage = Usage()
         self._rounds = 0
+        self._blocks = 0
         self._uses: dict[str, int] = {}
         self._round: Round | None = None
 
@@ -87,7 +87,7 @@ class Turn:
 
     def begin(self) -> Round:
         """The stage of one attempt at the next round."""
-        self._round = Round(self.plan, self._heading, self.content, self._usage)
+        self._round = Round(self, self._blocks, self._usage)
         return self._round
 
     def settle(self) -> list[ServerCall]:
@@ -97,7 +97,7 @@ class Turn:
             return []
         self._rounds += 1
         self._usage += ended.held.usage
-        self.content = ended.content
+        self._blocks, self.content = ended.blocks, ended.content
         return ended.calls
 
     def admit(self, call: ServerCall) -> None:
@@ -112,8 +112,8 @@ class Turn:
         if "error_code" not in content:
             self._usage += COUNTED.get(call.tool.kind, Usage())
         block = {"type": RESULT_OF[call.tool.kind], "tool_use_id": call.id, "content": content}
-        index = len(self.content)
-        self.content = [*self.content, block]
+        index = self._blocks
+        self._blocks, self.content = index + 1, [*self.content, block]
         return [BlockStart(index, Opaque(DIALECT, json.encode(block))), BlockStop(index)]
 
     def go_on(self) -> Request | Finish:
@@ -123,26 +123,29 @@ class Turn:
             return Finish("tool_call", self._usage)
         if self._rounds >= MAX_ROUNDS:
             return Finish("pause", self._usage)
-        said = [admit_block(json.encode(block), "", []) for block in self.content]
-        message = Message(len(self.request.messages), "assistant", said)
         choice = self.request.tool_choice
         if choice and choice.type in ("any", "tool"):  # it was obeyed; again would be without end
             choice = replace(choice, type="auto", name=None)
-        messages = [*self.request.messages, *unfold([message], functions(self.plan))]
-        return replace(self.request, messages=messages, tool_choice=choice)
+        return replace(self.so_far(), tool_choice=choice)
+
+    def so_far(self) -> Request:
+        """The conversation with what has been said and found in this turn, as the client would send it back."""
+        said = [admit_block(json.encode(block), "", []) for block in self.content]
+        message = Message(len(self.request.messages), "assistant", said)
+        return replace(self.request, messages=[*self.request.messages, *unfold([message], functions(self.plan))])
 
     def decline(self) -> list[Event]:
         """The whole answer where nothing that was offered can be run: honest, and in the form the client expects.
 
         A 400 would make Claude Code try six shapes of the same request.
         """
-        events: list[Event] = [Start(self._heading.id, self._heading.model)]
+        events: list[Event] = [Start(self.heading.id, self.heading.model)]
         query = _last_words(self.request)
         for index, kind in enumerate(dict.fromkeys(self.plan.missing)):
-            id, place = _identity(self._heading.id, index), index * 2
+            identity, place = _identity(self.heading.id, index), index * 2
             key = "url" if kind == "web_fetch" else "query"
-            events += _shown_call(place, id, kind, json.encode({key: query}).decode())
-            result = {"type": RESULT_OF[kind], "tool_use_id": id, "content": error_content(kind, "unavailable")}
+            events += _shown_call(place, identity, kind, json.encode({key: query}).decode())
+            result = {"type": RESULT_OF[kind], "tool_use_id": identity, "content": error_content(kind, "unavailable")}
             events += [BlockStart(place + 1, Opaque(DIALECT, json.encode(result))), BlockStop(place + 1)]
         words = "\n\n".join(HOW[kind] for kind in dict.fromkeys(self.plan.missing))
         index = 2 * len(set(self.plan.missing))
@@ -155,18 +158,18 @@ class Round:
     The input of such a call is small, so it is shown when it is whole: what is cut off is never run.
     """
 
-    def __init__(self, plan: Plan, heading: Heading, content: list[Any], before: Usage) -> None:
+    def __init__(self, turn: Turn, blocks: int, before: Usage) -> None:
         self.done = False
         self.calls: list[ServerCall] = []
         self.client_calls = False
         self.held: Finish | None = None
         self.usage: Usage | None = None
-        self._plan = plan
-        self._heading = heading
+        self.blocks = blocks
+        self._plan = turn.plan
+        self._heading = turn.heading
         self._before = before
-        self._first = len(content)
-        self._next = len(content)
-        self._fold = WholeEncoder(heading, content)
+        self._first = not blocks
+        self._fold = WholeEncoder(turn.heading, turn.content)
         self._open: ServerTool | None = None
         self._input: list[str] = []
 
@@ -185,14 +188,14 @@ class Round:
     def _shown(self, event: Event) -> list[Event]:
         match event:
             case Start():
-                return [] if self._first else [event]
+                return [event] if self._first else []
             case BlockStart(block=ToolCall(name=name)) if name in self._plan.tools:
                 self._open, self._input = self._plan.tools[name], []
                 return []
             case BlockStart(block=block):
                 self.client_calls = self.client_calls or isinstance(block, ToolCall)
-                self._next += 1
-                return [BlockStart(self._next - 1, block)]
+                self.blocks += 1
+                return [BlockStart(self.blocks - 1, block)]
             case Delta(data=data) if self._open:
                 self._input.append(data)
                 return []
@@ -201,7 +204,7 @@ class Round:
             case Signature() | OpaqueDelta() if self._open:
                 return []
             case Delta() | Signature() | OpaqueDelta() | BlockStop():
-                return [replace(event, index=self._next - 1)]
+                return [replace(event, index=self.blocks - 1)]
             case Finish():
                 return self._finish(event)
             case _:
@@ -209,8 +212,8 @@ class Round:
 
     def _call(self, tool: ServerTool) -> list[Event]:
         self._open = None
-        place = self._next
-        self._next += 1
+        place = self.blocks
+        self.blocks += 1
         text = "".join(self._input) or "{}"
         parsed = _object(text)
         call = ServerCall(_identity(self._heading.id, place), tool, parsed)

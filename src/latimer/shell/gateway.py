@@ -7,22 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
-from collections.abc import Callable
-from typing import TypeVar
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, json
+from msgspec.structs import replace
 
 from latimer.answer import Answer, Encoder
+from latimer.auto_mode.own_check import as_check, is_own_check
+from latimer.auto_mode.review import Review, take_review
 from latimer.dialects.chat.errors import Asked, connection_failure
 from latimer.dialects.chat.request import Outgoing, encode_request
 from latimer.dialects.chat.response import ResponseDecoder
 from latimer.dialects.chat.stream import Reader
 from latimer.dialects.chat.tools import restored_names
+from latimer.dialects.messages.edits import apply_edits
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder
+from latimer.dialects.messages.headers import Headers
+from latimer.dialects.messages.refusals import refuse_unservable
 from latimer.dialects.messages.request import Request, decode_count_request, decode_request
-from latimer.errors import Failure, Rejection
-from latimer.events import Finish, Start, Usage
+from latimer.dialects.messages.slots import native_slots
+from latimer.errors import Failure, Rejection, invalid
+from latimer.events import Event, Finish, Start, Usage
+from latimer.images import Known
+from latimer.pipeline import answer_stages
 from latimer.policy.config import Config
 from latimer.policy.counting import TokenRatios, Weight, weigh
 from latimer.policy.lessons import lesson
@@ -31,12 +42,17 @@ from latimer.policy.retry import falls_back, wait_before_retry
 from latimer.policy.routing import Route, routes_for
 from latimer.profile import Profile
 from latimer.report import Loss, header
-from latimer.shell.client_stream import Client
+from latimer.server_tools.plan import Abilities, asks_server, prepare
+from latimer.server_tools.turn import Turn
+from latimer.shell.auto_mode import Reviewer
+from latimer.shell.client_stream import Client, WholeClient
 from latimer.shell.engine import Engines
 from latimer.shell.metrics import Metrics
+from latimer.shell.server_tools import ServerTools
 from latimer.shell.silence import Silence
 from latimer.shell.upstream import UpstreamClient, UpstreamError
-from latimer.stages import OneCall, Stage, StopSequences
+from latimer.shell.vision import Describer
+from latimer.wire.messages import given
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +61,9 @@ SETTLE_SECONDS = 5.0
 OFFLOAD_BYTES = 256 * 1024
 """Larger requests are translated beside the event loop: they take more than about 5 ms."""
 
+MOST_MODELS = 256
+"""Model ids whose limit of tools is remembered; clients make them up."""
+
 T = TypeVar("T")
 
 
@@ -52,7 +71,7 @@ class Call(Struct, frozen=True):
     """A request as it came in. `request_id` and `message_id` are unique."""
 
     raw: bytes
-    version: str
+    headers: Headers
     request_id: str
     message_id: str
 
@@ -61,7 +80,9 @@ class Hop(Struct, frozen=True):
     """A request on its way: parsed, weighed, with what its answer begins with.
 
     `stream` is None for a client that wants one message. A stream has one encoder for all attempts, since its
-    `message_start` may have been sent during an earlier one.
+    `message_start` may have been sent during an earlier one. `turn` is there when Latimer runs tools for the model.
+    An `own` request is a question of Latimer's, about an image that nobody else describes. `review` is there when the
+    answer waits for verdicts on its tool calls.
     """
 
     call: Call
@@ -69,6 +90,15 @@ class Hop(Struct, frozen=True):
     weight: Weight
     heading: Heading
     stream: StreamEncoder | None
+    turn: Turn | None = None
+    own: bool = False
+    review: Review | None = None
+
+    def encoder(self, losses: Iterable[Loss] = ()) -> Encoder:
+        """Where the next events of the answer go. `losses` are the request's on its way to the upstream."""
+        encoder = self.stream or WholeEncoder(self.heading, self.turn.content if self.turn else ())
+        encoder.slots = native_slots(self.request, losses)
+        return self.review.watch(encoder) if self.review else encoder
 
 
 class Gateway:
@@ -81,6 +111,10 @@ class Gateway:
         self._upstream = upstream
         self._engines = engines
         self._ratios = TokenRatios()
+        self._tools = ServerTools(config, os.environ)
+        self._most_tools: dict[str, int] = {}
+        self._describer = Describer(config.vision, self._look)
+        self._reviewer = Reviewer(config.auto_mode, self._classify, self.metrics)
 
     def routes(self, model_id: str) -> list[Route]:
         """The chain for a model id, with what is known by now of its upstreams. Raises `Rejection`."""
@@ -90,14 +124,62 @@ class Gateway:
         """Raises `Rejection`."""
 
         def decode() -> tuple[Request, Weight]:
-            return decode_request(call.raw, call.version), weigh(call.raw)
+            request = decode_request(call.raw, call.headers.version, call.headers.betas)
+            return self._edited(request, weigh(call.raw))
 
         request, weight = await beside(call.raw, decode)
+        request = replace(request, session=call.headers.session, agent=call.headers.agent)
+        if call.headers.losses:
+            request = replace(request, losses=[*call.headers.losses, *request.losses])
         heading = Heading(call.message_id, request.body.model, call.request_id, request.hides_thinking)
-        return Hop(call, request, weight, heading, StreamEncoder(heading) if request.body.stream else None)
+        stream = StreamEncoder(heading) if request.body.stream else None
+        classifier = self.config.auto_mode.classifier
+        review = None
+        if is_own_check(request):
+            request = as_check(request, classifier)
+        elif classifier and given(request.body.safeguards):
+            request, review = take_review(request, classifier, delegated=bool(call.headers.agent))
+        if not asks_server(request):
+            return Hop(call, request, weight, heading, stream, review=review)
+        request, plan = prepare(request, self._abilities(request))
+        turn = Turn(request, plan, heading) if plan and (plan.tools or plan.alone) else None
+        return Hop(call, request, weight, heading, stream, turn, review=review)
+
+    def _edited(self, request: Request, weight: Weight) -> tuple[Request, Weight]:
+        """The request with the edits of its context done, and what it weighs then. Raises `Rejection`."""
+
+        def tokens(part: Weight) -> int:
+            return self._ratios.estimate(self.routes(request.body.model)[0].name, part)
+
+        edited, removed = apply_edits(request, lambda: tokens(weight), lambda raw: tokens(weigh(raw)))
+        return edited, weight - weigh(removed)
 
     async def exchange(self, hop: Hop, client: Client) -> None:
         """Answer one request. Raises `Rejection` if nothing of an answer has reached the client."""
+        await self._converse(hop, client)
+        if hop.review is not None and hop.review.due:
+            await client.send(hop.review.settle(await self._reviewer.verdicts(hop.review)))
+
+    async def _converse(self, hop: Hop, client: Client) -> None:
+        """Everything of the answer but the end of one that is reviewed."""
+        if hop.turn is None:
+            return await self._exchange(hop, client)
+        size = len(json.encode(hop.request.messages))
+
+        async def ask(request: Request) -> None:
+            more = len(json.encode(request.messages)) - size
+            weight = Weight(hop.weight.text_bytes + more, hop.weight.files)
+            await self._exchange(replace(hop, request=request, weight=weight), client)
+
+        async def tell(events: list[Event]) -> None:
+            encoder = hop.encoder()
+            if out := b"".join([encoder.encode(event) for event in events]):
+                await client.send(out)
+
+        refuse_unservable(hop.request)
+        return await self._tools.converse(hop.turn, ask, tell)
+
+    async def _exchange(self, hop: Hop, client: Client) -> None:
         failure = Failure("api_error", "no route")
         for route in self.routes(hop.request.body.model):
             outcome = await self._try_route(hop, route, client)
@@ -109,20 +191,35 @@ class Gateway:
                 break
         raise Rejection(failure)
 
-    async def count_tokens(self, raw: bytes, version: str) -> int:
-        """Input tokens of a request: exact where the upstream counts, else estimated. Raises `Rejection`."""
+    async def count_tokens(self, raw: bytes, version: str) -> dict[str, Any]:
+        """The answer to `count_tokens`: exact where the upstream counts, else estimated. Raises `Rejection`.
+
+        Where edits of the context are asked for, it counts what they leave, and beside it what there was.
+        """
 
         def decode() -> tuple[Request, Weight]:
             return decode_count_request(raw, version), weigh(raw)
 
         request, weight = await beside(raw, decode)
+        original = await self._counted(raw, request, weight)
+        if not given(request.body.context_management):
+            return {"input_tokens": original}
+        edited, less = self._edited(request, weight)
+        left = await self._counted(raw, edited, less) if edited.applied_edits else original
+        return {"input_tokens": left, "context_management": {"original_input_tokens": original}}
+
+    async def _counted(self, raw: bytes, request: Request, weight: Weight) -> int:
         route = self.routes(request.body.model)[0]
         exact = await self._count(raw, request, route) if self._engines.counts(route) else None
         return exact or self._ratios.estimate(route.name, weight)
 
     async def _count(self, raw: bytes, request: Request, route: Route) -> int | None:
         def encode() -> bytes:
-            return encode_request(request, model=route.model, route=route.name, profile=route.profile).body
+            prepared, _ = prepare(request, self._abilities(request)) if asks_server(request) else (request, None)
+            known = self._describer.known
+            return encode_request(
+                prepared, model=route.model, route=route.name, profile=route.profile, descriptions=known
+            ).body
 
         try:
             body = await beside(raw, encode)
@@ -166,7 +263,9 @@ class Gateway:
         asked = self._asked(hop, route)
         outgoing = await self._translate(hop, route, asked)
         client.announce(route.name, header(taught + outgoing.losses))
-        encoder = hop.stream or WholeEncoder(hop.heading)
+        if hop.review is not None:
+            hop.review.begin()
+        encoder = hop.encoder(outgoing.losses)
         if hop.request.body.max_tokens == 0:
             await _warm_up(encoder, client)
             return None
@@ -181,6 +280,8 @@ class Gateway:
                 await client.send(out)
         if answer.failure and not answer.spoken:
             return answer.failure
+        if answer.losses:
+            client.announce(route.name, header([*taught, *outgoing.losses, *answer.losses]))
         self._record(hop, route, answer)
         return None
 
@@ -188,7 +289,7 @@ class Gateway:
         """The bytes of one answer, each read translated and passed on before the next. Raises `UpstreamError`."""
         silence = Silence(self.config.server.idle_timeout_seconds)
         try:
-            async with silence.watched(), self._upstream.post(route, outgoing.body, asked) as reply:
+            async with silence.watched(), self._upstream.post(route, outgoing.body, asked, outgoing.headers) as reply:
                 while not answer.over and (data := await reply.read()):
                     silence.heard()
                     if out := answer.feed(data):
@@ -205,7 +306,35 @@ class Gateway:
                 raise UpstreamError(connection_failure("timeout", asked, detail)) from error
             await _end(answer, client)
 
+    async def _look(self, question: bytes) -> bytes:
+        """A message about an image, by the model that describes them. Raises `Rejection`."""
+        hop = await self.parse(Call(question, Headers(), "", f"msg_{secrets.token_hex(12)}"))
+        client = WholeClient()
+        model = hop.request.body.model
+        if self._sees(model):
+            await self._exchange(replace(hop, own=True), client)
+        if not self._sees(model):  # which its answer to an image may have taught
+            raise invalid(f"{model} takes no images itself")
+        return client.body
+
+    async def _classify(self, question: bytes) -> bytes:
+        """A message about a tool call, by the model that reviews them. Raises `Rejection`."""
+        hop = await self.parse(Call(question, Headers(), "", f"msg_{secrets.token_hex(12)}"))
+        client = WholeClient()
+        await self._exchange(hop, client)
+        return client.body
+
+    def _sees(self, model: str) -> bool:
+        return self.routes(model)[0].profile.sees
+
     async def _translate(self, hop: Hop, route: Route, asked: Asked) -> Outgoing:
+        """The upstream's request; it waits for descriptions of images where the model sees none."""
+        outgoing = await self._encode(hop, route, asked, None if hop.own else self._describer.known)
+        if not outgoing.unseen:
+            return outgoing
+        return await self._encode(hop, route, asked, await self._describer.describe(outgoing.unseen))
+
+    async def _encode(self, hop: Hop, route: Route, asked: Asked, known: Known | None) -> Outgoing:
         def encode() -> Outgoing:
             return encode_request(
                 hop.request,
@@ -213,6 +342,7 @@ class Gateway:
                 route=route.name,
                 profile=route.profile,
                 input_estimate=asked.input_estimate,
+                descriptions=known,
             )
 
         return await beside(hop.call.raw, encode)
@@ -227,11 +357,26 @@ class Gateway:
             taken_ids=request.tool_call_ids,
             seal_text=request.hides_thinking,
             think_tags=route.profile.reasoning.think_tags,
+            raw_arguments=route.profile.tools.repair_arguments,
         )
-        stages: list[Stage] = [OneCall()] if request.one_call else []
-        if request.body.stop_sequences:
-            stages.append(StopSequences(request.body.stop_sequences, asked.input_estimate))
+        stages = answer_stages(
+            request,
+            route.profile,
+            route=route.name,
+            message_id=hop.call.message_id,
+            input_estimate=asked.input_estimate,
+        )
+        if hop.turn is not None:
+            stages.append(hop.turn.begin())
         return Answer(ResponseDecoder(reader), stages, encoder)
+
+    def _abilities(self, request: Request) -> Abilities:
+        model = request.body.model
+        if model not in self._most_tools:
+            if len(self._most_tools) >= MOST_MODELS:
+                self._most_tools.clear()
+            self._most_tools[model] = min(route.profile.tools.max_count for route in self.routes(model))
+        return self._tools.abilities(self._most_tools[model])
 
     def _asked(self, hop: Hop, route: Route) -> Asked:
         return Asked(
@@ -267,9 +412,13 @@ class Gateway:
     def _record(self, hop: Hop, route: Route, answer: Answer) -> None:
         if answer.failure is not None:
             log.warning("%s: the answer broke off with %s", route.name, answer.failure.type)
-        if answer.usage is not None:
-            self._ratios.learn(route.name, hop.weight, answer.usage.input_tokens)
-            self.metrics.answered(route.name, answer.usage)
+        for repair in answer.repairs:
+            log.info("%s: %s", route.name, repair.why)
+            self.metrics.repairs[route.name, repair.why] += 1
+        usage = hop.turn.round_usage if hop.turn else answer.usage
+        if usage is not None:
+            self._ratios.learn(route.name, hop.weight, usage.input_tokens)
+            self.metrics.answered(route.name, usage)
 
 
 async def _end(answer: Answer, client: Client) -> None:

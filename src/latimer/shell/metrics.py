@@ -19,6 +19,8 @@ class Metrics:
         self.requests: Counter[tuple[str, str]] = Counter()
         self.tokens: Counter[tuple[str, str]] = Counter()
         self.retries: Counter[str] = Counter()
+        self.repairs: Counter[tuple[str, str]] = Counter()
+        self.reviews: Counter[str] = Counter()
         self.open = 0
 
     def answered(self, route: str, usage: Usage) -> None:
@@ -41,7 +43,14 @@ class Metrics:
         retries = CounterMetricFamily("latimer_retries", "Repeated attempts by route.", labels=["route"])
         for route, count in self.retries.items():
             retries.add_metric([route], count)
-        yield from (requests, tokens, retries, GaugeMetricFamily("latimer_open_requests", "Now open.", value=self.open))
+        repairs = CounterMetricFamily("latimer_repairs", "Repaired tool calls by kind.", labels=["route", "kind"])
+        for (route, kind), count in self.repairs.items():
+            repairs.add_metric([route, kind], count)
+        reviews = CounterMetricFamily("latimer_reviews", "Tool calls by outcome of review.", labels=["outcome"])
+        for outcome, count in self.reviews.items():
+            reviews.add_metric([outcome], count)
+        yield from (requests, tokens, retries, repairs, reviews)
+        yield GaugeMetricFamily("latimer_open_requests", "Now open.", value=self.open)
 
 
 def text(metrics: Metrics) -> bytes:

@@ -22,6 +22,7 @@ from msgspec import json
 
 from latimer import __version__
 from latimer.dialects.messages.encoder import StreamEncoder, encode_failure
+from latimer.dialects.messages.headers import read_headers
 from latimer.dialects.messages.request import OLD_VERSION
 from latimer.errors import ConfigError, Failure, Rejection, invalid
 from latimer.policy.catalog import page, picker_models
@@ -201,8 +202,9 @@ class LatimerServer:
     # --- the API -----------------------------------------------------------------------------------------------------
 
     async def _messages(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
-        version = request.headers.get("anthropic-version", OLD_VERSION)
-        hop = await self._gateway.parse(Call(await self._body(request), version, request_id, new_id("msg_")))
+        given = {name.lower(): request.headers.getall(name) for name in request.headers}
+        call = Call(await self._body(request), read_headers(given), request_id, new_id("msg_"))
+        hop = await self._gateway.parse(call)
         if hop.stream is not None:
             return await self._stream(request, hop, hop.stream)
         whole = WholeClient()
@@ -241,7 +243,7 @@ class LatimerServer:
     async def _count_tokens(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         version = request.headers.get("anthropic-version", OLD_VERSION)
         count = await self._gateway.count_tokens(await self._body(request), version)
-        return json_response({"input_tokens": count}, request_id)
+        return json_response(count, request_id)
 
     async def _models(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         try:

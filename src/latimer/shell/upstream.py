@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -29,6 +30,8 @@ ERROR_SECONDS = 10.0
 """How long the body of a refusal may take; what has come by then has to do."""
 DRAIN_SECONDS = 0.2
 """How long the end of a body is awaited after its last event, so that the connection can serve again."""
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class UpstreamError(Exception):
@@ -95,9 +98,14 @@ class UpstreamClient:
         await self.session.close()
 
     @asynccontextmanager
-    async def post(self, route: Route, body: bytes, asked: Asked) -> AsyncIterator[Reply]:
-        """Send a request; yields the answer. Leaving before its end closes the connection. Raises `UpstreamError`."""
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
+    async def post(
+        self, route: Route, body: bytes, asked: Asked, more: Mapping[str, str] = NO_HEADERS
+    ) -> AsyncIterator[Reply]:
+        """Send a request, with `more` headers of its own; yields the answer.
+
+        Leaving before its end closes the connection. Raises `UpstreamError`.
+        """
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json", **more}
         url = f"{route.provider.base_url}/chat/completions"
         try:
             access = await self.access(route.provider)

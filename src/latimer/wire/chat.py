@@ -38,16 +38,24 @@ class ChoiceDelta(Struct, frozen=True):
     refusal: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
     function_call: FunctionDelta | None = None
+    annotations: Any = None
+    audio: Any = None
+    images: Any = None
+    """OpenRouter: https://openrouter.ai/docs/features/multimodal/image-generation."""
 
 
 class PromptTokensDetails(Struct, frozen=True):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class CompletionTokensDetails(Struct, frozen=True):
     reasoning_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class CompletionUsage(Struct, frozen=True):
@@ -74,6 +82,9 @@ class Choice(Struct, frozen=True):
     delta: ChoiceDelta | None = None
     message: ChoiceDelta | None = None
     finish_reason: str | None = None
+    logprobs: Any = None
+    content_filter_results: Any = None
+    """Azure."""
     usage: CompletionUsage | None = None
     """Moonshot."""
 
@@ -91,6 +102,8 @@ class Chunk(Struct, frozen=True):
     usage: CompletionUsage | None = None
     error: Raw = NULL
     x_groq: GroqExtension | None = None
+    service_tier: Any = None
+    moderation: Any = None
 
 
 class TextPart(Struct, frozen=True):

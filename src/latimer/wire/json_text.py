@@ -10,7 +10,7 @@ from msgspec import MsgspecError, json
 T = TypeVar("T")
 
 UNREADABLE = (MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes of others may raise: not JSON, not of the type, not UTF-8, nested past the interpreter's limit."""
+"""What decoding others' bytes may raise: not JSON or not of the type, not UTF-8, nested too deeply."""
 
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: kept

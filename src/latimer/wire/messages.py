@@ -7,9 +7,9 @@ Requests: https://docs.anthropic.com/en/api/messages. Blocks forbid unknown fiel
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 NULL = Raw(b"null")
 """An absent raw subtree; msgspec has no optional `Raw`."""
@@ -177,6 +177,24 @@ class Tool(Struct, frozen=True, forbid_unknown_fields=True):
     cache_control: Raw = NULL
 
 
+class MemberConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said of one member of a toolset."""
+
+    enabled: bool | None = None
+    defer_loading: bool | None = None
+
+
+class ClientTool(Tool, frozen=True, forbid_unknown_fields=True):
+    """A tool of Anthropic's own that the client runs: shell, editor, memory, computer and browser."""
+
+    max_characters: int | None = None
+    display_width_px: int | None = None
+    display_height_px: int | None = None
+    display_number: int | None = None
+    enable_zoom: bool | None = None
+    configs: dict[str, MemberConfig | None] | None = None
+
+
 class UserLocation(Struct, frozen=True):
     city: str | None = None
     region: str | None = None
@@ -200,6 +218,34 @@ class ServerTool(Tool, frozen=True, forbid_unknown_fields=True):
 
 SERVER_TOOLS = ("web_search_", "web_fetch_", "tool_search_tool_")
 """How the types of `ServerTool` begin; a date follows."""
+
+
+class Threshold(Struct, frozen=True, forbid_unknown_fields=True):
+    """So many tokens of the prompt, or so many tool uses."""
+
+    type: Literal["input_tokens", "tool_uses"]
+    value: Annotated[int, Meta(ge=0)]
+
+
+class KeptThinking(Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["all", "thinking_turns"]
+    value: Annotated[int, Meta(ge=1)] = 1
+
+
+class ClearThinking(Struct, frozen=True, tag="clear_thinking_20251015", forbid_unknown_fields=True):
+    keep: KeptThinking | Literal["all"] = KeptThinking("thinking_turns")
+
+
+class ClearToolUses(Struct, frozen=True, tag="clear_tool_uses_20250919", forbid_unknown_fields=True):
+    trigger: Threshold = Threshold("input_tokens", 100_000)
+    keep: Threshold = Threshold("tool_uses", 3)
+    clear_at_least: Threshold | None = None
+    exclude_tools: list[str] | None = None
+    clear_tool_inputs: bool | list[str] | None = None
+
+
+class ContextManagement(Struct, frozen=True, forbid_unknown_fields=True):
+    edits: list[Raw] = []
 
 
 class InputMessage(Struct, frozen=True, forbid_unknown_fields=True):
@@ -271,6 +317,7 @@ class MessageUsage(Struct, frozen=True):
     cache_creation_input_tokens: int | None = None
     output_tokens_details: OutputTokensDetails | None = None
     server_tool_use: ServerToolUsage | None = None
+    service_tier: str | None = None
 
 
 class StopDetails(Struct, frozen=True):
@@ -325,6 +372,7 @@ class OutputBlock(Struct, frozen=True):
     type: str
     id: str = ""
     name: str = ""
+    toolset_name: str | None = None
     text: str = ""
     thinking: str = ""
     signature: str = ""

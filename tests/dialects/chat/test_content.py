@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from latimer.dialects.chat.media import UNSEEN
 from latimer.errors import Rejection
 from tests.dialects.chat.asking import Asked, Json, assistant, call, profile, result, system, text, user
+from tests.scenarios import files
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
@@ -61,7 +63,7 @@ def test_labels_name_the_call_as_the_model_knows_it() -> None:
 @pytest.mark.parametrize("rules", [{"media": {"images": False}}, {"messages": {"content": "string_only"}}])
 def test_a_model_without_eyes_is_told_that_there_was_an_image(rules: Any) -> None:
     asked = Asked(user(IMAGE, text("?")), rules=profile(**rules))
-    assert asked.messages[0]["content"] == "[image left out: this model takes no images]\n\n?"
+    assert asked.messages[0]["content"] == f"{UNSEEN}\n\n?"
     assert asked.lost == {"messages.0.content.0"}
 
 
@@ -101,7 +103,9 @@ def test_what_a_block_loses_is_reported(block: Json, lost: str) -> None:
 
 
 def test_a_files_context_has_no_place_beside_the_file() -> None:
-    asked = Asked(user({**PDF, "title": "t.pdf", "context": "c"}), rules=profile(media={"pdf": "file"}))
+    source = {**PDF["source"], "data": files.coded(files.pdf("x"))}
+    said = document(source, title="t.pdf", context="c")
+    asked = Asked(user(said), rules=profile(media={"pdf": "file"}))
     assert asked.messages[0]["content"][0]["file"]["filename"] == "t.pdf"
     assert asked.lost == {"messages.0.content.0.context"}
 

@@ -7,12 +7,18 @@ import pytest
 
 from latimer.dialects.chat.server_blocks import told
 from latimer.wire.messages import UnknownBlock
+from tests.scenarios import files
 
 FILE = {"type": "code_execution_output", "file_id": "f"}
 
 
 def says(block: dict[str, Any]) -> str | None:
     return told(UnknownBlock(block["type"], json.dumps(block).encode()))
+
+
+def fetched(pdf: bytes) -> dict[str, Any]:
+    source = {"type": "base64", "media_type": "application/pdf", "data": files.coded(pdf)}
+    return {"type": "web_fetch_result", "url": "u", "content": {"type": "document", "source": source}}
 
 
 def result(kind: str, content: Any, **more: Any) -> dict[str, Any]:
@@ -61,6 +67,11 @@ def result(kind: str, content: Any, **more: Any) -> dict[str, Any]:
                 "tabs": [{"tab_id": "1", "title": "T", "url": "u", "active": True}, {"tab_id": "2"}, 3],
             },
             "[browser tabs]\n* 1: T u\n- 2:\n",
+        ),
+        (result("web_fetch_tool_result", fetched(files.pdf("A cargo"))), "[fetched page]\nu\n[page 1 of 1]\nA cargo"),
+        (
+            result("web_fetch_tool_result", fetched(b"%PDF")),
+            "[fetched page]\nu\n[document left out: the PDF cannot be read: Stream has ended unexpectedly]",
         ),
         ({"type": "compaction", "content": "Before."}, "<conversation_summary>\nBefore.\n</conversation_summary>"),
         ({"type": "compaction", "content": None}, ""),

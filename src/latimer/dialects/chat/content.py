@@ -7,15 +7,18 @@ from typing import Any
 from msgspec import Raw, Struct, json
 
 from latimer.dialects.messages.admit import admit_block
-from latimer.documents import UnreadableDocument, pdf_text, plain_text
+from latimer.documents import UnreadableDocument, check_pdf, plain_text
 from latimer.errors import invalid
 from latimer.wire import messages as wire
 
 from .context import Context
+from .media import Carried, carried_image, carried_pdf, check_size
 from .server_blocks import told
 from .tools import function_definition
 
 Part = dict[str, Any]
+Marks = list[tuple[str, Part]]
+"""Cache marks with the paths of their blocks; an empty one is none."""
 
 NO_OUTPUT = "(no output)"
 """What an empty tool result says: some servers refuse an empty one, and a model wonders less about words."""
@@ -44,14 +47,15 @@ def user_parts(block: wire.RequestBlock, path: str, context: Context) -> list[Pa
             context.lose_if_given(f"{path}.citations", block.citations, "the provider has no citations")
             return [text_part(text) | context.cache_control(path, block.cache_control)] if text else []
         case wire.ImageBlock():
-            context.lose_if_given(f"{path}.transformations", block.transformations, "images are sent as they are")
-            return [image_part(block.source, path, context) | context.cache_control(path, block.cache_control)]
+            check_size(block, path, context)
+            image = _part(carried_image(block.source, path, context))
+            return [image | context.cache_control(path, block.cache_control)]
         case wire.DocumentBlock():
             context.lose_if_given(f"{path}.citations", block.citations, "the provider has no citations")
             return document_parts(block, path, context, context.cache_control(path, block.cache_control))
         case wire.SearchResultBlock():
             context.lose_if_given(f"{path}.citations", block.citations, "the provider has no citations")
-            return [_search_result(block, path, context) | context.cache_control(path, block.cache_control)]
+            return [_search_result(block, path, context)]
         case wire.ToolResultBlock():
             context.lose(path, "it does not follow its tool call, so it is told as text", "approximated")
             output = tool_output(block, path, block.tool_use_id, context)
@@ -86,31 +90,15 @@ def texts_only(parts: list[Part], path: str, context: Context) -> list[str]:
     return texts
 
 
-def image_part(source: wire.ImageSource, path: str, context: Context) -> Part:
-    """An image as `image_url`, or a mark for a model that sees none."""
-    if not context.profile.media.images or context.profile.messages.content == "string_only":
-        context.lose(path, "the model takes no images", "approximated")
-        return text_part("[image left out: this model takes no images]")
-    match source:
-        case wire.Base64Source(media_type=media_type, data=data):
-            return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
-        case wire.URLSource(url=url):
-            return {"type": "image_url", "image_url": {"url": url}}
-        case wire.FileSource():
-            raise invalid(f"{path}.source.file_id: this gateway has no Files API; send the file itself as base64")
+def _part(carried: Carried) -> Part:
+    return text_part(carried) if isinstance(carried, str) else carried
 
 
 def document_parts(block: wire.DocumentBlock, path: str, context: Context, mark: dict[str, Raw]) -> list[Part]:
     """A document as a file part where the upstream takes PDFs, else as its text."""
-    as_file = context.profile.media.pdf == "file" and context.profile.messages.content != "string_only"
     match block.source:
-        case wire.Base64Source(media_type="application/pdf", data=data) if as_file:
-            name = block.title or "document.pdf"
-            if block.context:
-                context.lose(f"{path}.context", "a file part has no place for it")
-            return [
-                {"type": "file", "file": {"filename": name, "file_data": f"data:application/pdf;base64,{data}"}} | mark
-            ]
+        case wire.Base64Source(media_type="application/pdf", data=data):
+            return _pdf_document(data, block, path, context, mark)
         case wire.Base64Source(media_type=media_type, data=data):
             return [text_part(_titled(_extracted(media_type, data, path, context), block)) | mark]
         case wire.TextSource(data=text):
@@ -137,20 +125,43 @@ def _content_document(
     return [text_part(opening.strip()), *parts, text_part(closing.strip()) | mark]
 
 
+def _pdf_document(
+    data: str, block: wire.DocumentBlock, path: str, context: Context, mark: dict[str, Raw]
+) -> list[Part]:
+    try:
+        if context.profile.media.pdf == "file" and context.profile.messages.content != "string_only":
+            check_pdf(data)
+            return [_file_part(data, block, path, context) | mark]
+        carried = carried_pdf(data, path, context)
+    except UnreadableDocument as error:
+        context.lose(path, str(error), "approximated")
+        carried = [f"[document left out: {error}]"]
+    opening, _, closing = _titled("\0", block).partition("\0")
+    first, *rest = carried
+    parts = [_part(each) for each in (f"{opening}{first}" if isinstance(first, str) else first, *rest)]
+    if parts[-1]["type"] == "text":
+        parts[-1] = text_part(parts[-1]["text"] + closing)
+    else:
+        parts.append(text_part(closing.strip()))
+    return [*parts[:-1], parts[-1] | mark]
+
+
+def _file_part(data: str, block: wire.DocumentBlock, path: str, context: Context) -> Part:
+    if block.context:
+        context.lose(f"{path}.context", "a file part has no place for it")
+    name = block.title or "document.pdf"
+    return {"type": "file", "file": {"filename": name, "file_data": f"data:application/pdf;base64,{data}"}}
+
+
 def _extracted(media_type: str, data: str, path: str, context: Context) -> str:
     """A document's text; when there is none, a mark that says why, since a 400 would come back on every later turn."""
     try:
-        if media_type == "application/pdf":
-            text = pdf_text(data)
-        elif media_type.startswith("text/"):
+        if media_type.startswith("text/"):
             return plain_text(data)
-        else:
-            raise UnreadableDocument(f"documents of type {media_type} cannot be read")
+        raise UnreadableDocument(f"documents of type {media_type} cannot be read")
     except UnreadableDocument as error:
         context.lose(path, str(error), "approximated")
         return f"[document left out: {error}]"
-    context.lose(path, "the PDF is sent as its text", "emulated")
-    return text
 
 
 def _titled(text: str, block: wire.DocumentBlock) -> str:
@@ -164,22 +175,23 @@ def _titled(text: str, block: wire.DocumentBlock) -> str:
 
 def _search_result(block: wire.SearchResultBlock, path: str, context: Context) -> Part:
     texts: list[str] = []
-    mark: Part = {}
+    marks: Marks = []
     for index, raw in enumerate(block.content):
         inner = f"{path}.content.{index}"
         parts = user_parts(admit_block(raw, inner, context.losses), inner, context)
         texts += texts_only(parts, inner, context)
-        mark |= {key: value for part in parts for key, value in part.items() if key == "cache_control"}
+        marks += [(inner, _mark_of(part)) for part in parts]
+    mark = _last_mark([*marks, (path, context.cache_control(path, block.cache_control))], context)
     head = f"<search_result source={json.encode(block.source).decode()} title={json.encode(block.title).decode()}>"
     return text_part("\n".join([head, *texts, "</search_result>"])) | mark
 
 
 def tool_output(block: wire.ToolResultBlock, path: str, call_id: str, context: Context) -> ToolOutput:
     """A tool result as text, with images and files set aside: most servers take only text in a tool message."""
-    mark = context.cache_control(path, block.cache_control)
     if block.toolset_name:
         context.lose(f"{path}.toolset_name", "the provider has no toolsets")
     texts: list[str] = []
+    marks: Marks = []
     attached: list[Part] = []
     if isinstance(block.content, str):
         texts.append(block.content)
@@ -189,19 +201,20 @@ def tool_output(block: wire.ToolResultBlock, path: str, call_id: str, context: C
             for part in _result_parts(admit_block(raw, inner, context.losses), inner, context):
                 if part["type"] == "text":
                     texts.append(part["text"])
-                    mark = {"cache_control": part["cache_control"]} if "cache_control" in part else mark
+                    marks.append((inner, _mark_of(part)))
                 else:
                     kind = "image" if part["type"] == "image_url" else "file"
                     label = f"{kind} {len(attached) // 2 + 1} of tool result {call_id}"
                     texts.append(f"[{label}, attached below]")
                     attached += [text_part(f"[{label}]"), part]
+    mark = _last_mark([*marks, (path, context.cache_control(path, block.cache_control))], context)
     text = "\n".join(text for text in texts if text) or NO_OUTPUT
     return ToolOutput(_marked(text) if block.is_error else text, attached, mark)
 
 
 def _result_parts(block: wire.RequestBlock, path: str, context: Context) -> list[Part]:
     if isinstance(block, wire.ToolReferenceBlock):
-        return [text_part(_referenced(block, path, context))]
+        return [text_part(_referenced(block, path, context)) | context.cache_control(path, block.cache_control)]
     return user_parts(block, path, context)
 
 
@@ -213,6 +226,18 @@ def _referenced(block: wire.ToolReferenceBlock, path: str, context: Context) -> 
         return f"Tool {block.tool_name} not found"
     definition = json.encode(function_definition(tool, context.profile.tools)).decode()
     return f"<functions>\n<function>{definition}</function>\n</functions>"
+
+
+def _mark_of(part: Part) -> Part:
+    return {key: value for key, value in part.items() if key == "cache_control"}
+
+
+def _last_mark(marks: Marks, context: Context) -> Part:
+    """Of the cache marks in one part the last, which covers what the others do: a part takes no more than one."""
+    given = [(path, mark) for path, mark in marks if mark]
+    for path, _ in given[:-1]:
+        context.lose(f"{path}.cache_control", "a later mark of the same part covers it", "approximated")
+    return given[-1][1] if given else {}
 
 
 def _marked(text: str) -> str:

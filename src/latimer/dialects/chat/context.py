@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
+from latimer.images import Sight
 from latimer.profile import Profile
 from latimer.report import Action, Loss
 from latimer.wire import messages as wire
@@ -16,6 +17,7 @@ class Context(Struct, frozen=True):
     profile: Profile
     tools: dict[str, wire.Tool]
     losses: list[Loss]
+    sight: Sight = field(default_factory=Sight)
 
     @property
     def marks_caches(self) -> bool:

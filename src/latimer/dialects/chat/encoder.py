@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import json
 
+from latimer.dialects.client_tools import function_name
 from latimer.errors import Failure
 from latimer.events import (
     Block,
@@ -57,9 +58,10 @@ class StreamEncoder:
                 return self._call_start(block) if isinstance(block, ToolCall) else b""
             case Delta(data=data):
                 return b"" if isinstance(self._block, Opaque) else self._delta(self._piece(data))
-            case Finish(reason=reason, usage=usage):
+            case Finish(reason=reason, usage=usage, tier=tier):
                 end = self._chunk([{"index": 0, "delta": {}, "finish_reason": FROM_FINISH_REASON[reason]}])
-                return end + self._chunk([], usage=encode_usage(usage)) + sse.encode(b"[DONE]")
+                more = {"usage": encode_usage(usage)} | ({"service_tier": tier} if tier else {})
+                return end + self._chunk([], **more) + sse.encode(b"[DONE]")
             case Failure(type=type, message=message):
                 return sse.encode(json.encode({"error": {"type": type, "message": message}}))
             case Signature() | OpaqueDelta() | BlockStop():
@@ -67,7 +69,7 @@ class StreamEncoder:
 
     def _call_start(self, call: ToolCall) -> bytes:
         self._calls += 1
-        function = {"name": call.name, "arguments": ""}
+        function = {"name": function_name(call.name, call.toolset), "arguments": ""}
         return self._delta(
             {"tool_calls": [{"index": self._calls, "id": call.id, "type": "function", "function": function}]}
         )
@@ -101,7 +103,7 @@ def encode_response(events: Iterable[Event]) -> bytes:
                 body |= {"id": id, "model": model}
             case BlockStart(block=block):
                 if isinstance(block, ToolCall):
-                    function = {"name": block.name, "arguments": ""}
+                    function = {"name": function_name(block.name, block.toolset), "arguments": ""}
                     message.setdefault("tool_calls", []).append(
                         {"id": block.id, "type": "function", "function": function}
                     )
@@ -110,6 +112,7 @@ def encode_response(events: Iterable[Event]) -> bytes:
             case Finish(reason=reason, usage=usage):
                 choice = {"index": 0, "message": message, "finish_reason": FROM_FINISH_REASON[reason]}
                 body |= {"choices": [choice], "usage": encode_usage(usage)}
+                body |= {"service_tier": event.tier} if event.tier else {}
             case Failure(type=type, message=text):
                 return json.encode({"error": {"type": type, "message": text}})
             case _:

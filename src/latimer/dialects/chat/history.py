@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from latimer.dialects.messages.request import Request
+from latimer.dialects.messages.slots import FOREIGN_REASONING
 from latimer.errors import invalid
 from latimer.wire import messages as wire
 
@@ -74,6 +75,8 @@ def encode_messages(request: Request, context: Context) -> list[ChatMessage]:
         raise invalid(
             "This model does not support assistant message prefill. The conversation must end with a user message."
         )
+    if context.profile.messages.bridge:
+        messages = _bridged(messages, context)
     return _merge_users(messages) if context.profile.messages.merge_users else messages
 
 
@@ -267,7 +270,7 @@ def _thinking(
     signature = block.signature if isinstance(block, wire.ThinkingBlock) else block.data
     sealed = unseal(signature, context.route)
     if sealed is None:
-        context.lose(path, "the reasoning of another model, which this one cannot read")
+        context.lose(path, FOREIGN_REASONING)
         return []
     if context.profile.reasoning.replay == "never" and not sealed.calls:
         context.lose(path, "this model takes no reasoning of earlier turns")
@@ -291,6 +294,17 @@ def _call(call: Call, context: Context) -> dict[str, Any]:
         context.lose(f"{path}.input", "arguments must be an object", "approximated")
         arguments = '{"value":' + arguments + "}"
     return {"id": call.id, "type": "function", "function": {"name": upstream_name(name), "arguments": arguments}}
+
+
+def _bridged(messages: list[ChatMessage], context: Context) -> list[ChatMessage]:
+    """A word of the assistant's between a tool message and a user message, where one may not follow the other."""
+    bridged: list[ChatMessage] = []
+    for message in messages:
+        if bridged and message["role"] == "user" and bridged[-1]["role"] == "tool":
+            context.lose("messages", "a user message may not follow a tool's, so the assistant says a word", "emulated")
+            bridged.append({"role": "assistant", "content": context.profile.messages.bridge})
+        bridged.append(message)
+    return bridged
 
 
 def _merge_users(messages: list[ChatMessage]) -> list[ChatMessage]:

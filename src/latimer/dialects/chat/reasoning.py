@@ -8,19 +8,21 @@ gets its reasoning back in the field it came in: the ones that demand it are sat
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import zlib
 from typing import Any, Literal
 
-from msgspec import DecodeError, Struct, ValidationError, json
+from msgspec import Struct, json
 
 from latimer.dialects.messages.request import Request
-from latimer.profile import Effort
+from latimer.profile import Effort, Profile
+from latimer.wire import messages as wire
 
 from .context import Context
 
 PREFIX = "ltm1."
+ROOM = 1024
+"""With fewer `max_tokens` than this a model that thinks may come to no answer; Claude's own budgets begin here."""
 MAX_SEALED_BYTES = 16 * 1024 * 1024
 
 Field = Literal["reasoning_content", "reasoning", "reasoning_text", "reasoning_details", "think", "parts"]
@@ -56,7 +58,7 @@ def unseal(signature: str, route: str) -> Sealed | None:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         raw = zlib.decompressobj().decompress(packed, MAX_SEALED_BYTES)
         sealed = json.decode(raw, type=Sealed)
-    except (binascii.Error, zlib.error, DecodeError, ValidationError, ValueError):
+    except (zlib.error, ValueError, RecursionError):  # not base64, not deflated, not JSON of this form
         return None
     return sealed if sealed.route == route_mark(route) else None
 
@@ -101,10 +103,37 @@ def _from_budget(tokens: int) -> Effort:
     return next((word for limit, word in steps if tokens < limit), "xhigh")
 
 
+ROOM_TO_THINK = 4096
+"""Tokens that a model gets for thinking it was told not to do; with fewer, a short answer would never come."""
+
+
+def room_to_think(request: Request, profile: Profile) -> int:
+    """Tokens to add to a small `max_tokens` where thinking is switched off by a request but not by the model."""
+    thinking = request.thinking
+    if thinking is None or thinking.type != "disabled" or not 0 < request.body.max_tokens < ROOM_TO_THINK:
+        return 0
+    return 0 if _can_be_switched_off(profile) else ROOM_TO_THINK
+
+
+def _can_be_switched_off(profile: Profile) -> bool:
+    rules, dropped = profile.reasoning, profile.request.drop
+    match rules.control:
+        case "thinking_type":
+            return "thinking" not in dropped
+        case "enable_thinking":
+            return "enable_thinking" not in dropped
+        case "effort":
+            return rules.efforts.get("none") == "none" and "reasoning_effort" not in dropped
+        case "effort_object":
+            return rules.efforts.get("none") == "none" and "reasoning" not in dropped
+        case "none":
+            return False
+
+
 def control_fields(request: Request, context: Context) -> dict[str, Any]:
     """The top-level fields that steer reasoning, by the profile's `reasoning` rules."""
     rules = context.profile.reasoning
-    wanted = requested_effort(request)
+    wanted = _leaving_room(requested_effort(request), request, context)
     effort = wanted.effort
     _report_display(request, context)
     if rules.control == "none":
@@ -123,6 +152,20 @@ def control_fields(request: Request, context: Context) -> dict[str, Any]:
             return fields | _thinking_type(request, effort, word)
         case "enable_thinking":
             return fields | ({"enable_thinking": effort != "none"} if request.thinking or effort else {})
+
+
+def _leaving_room(wanted: Wanted, request: Request, context: Context) -> Wanted:
+    """As little thinking as there is where the answer may only be short: on these APIs the limit counts both."""
+    counting = isinstance(request.body, wire.CountBody)
+    if (
+        request.body.max_tokens >= ROOM
+        or counting
+        or wanted.effort == "none"
+        or not (wanted.effort or request.thinking)
+    ):
+        return wanted
+    context.lose(wanted.field, "so few max_tokens have no room for thinking", "approximated")
+    return Wanted("none", wanted.field)
 
 
 def _report_display(request: Request, context: Context) -> None:

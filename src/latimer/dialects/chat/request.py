@@ -12,20 +12,21 @@ from typing import Any
 from msgspec import Raw, Struct, json
 
 from latimer.dialects.messages.refusals import refuse_unservable
-from latimer.dialects.messages.request import Request, session_id
+from latimer.dialects.messages.request import Request
+from latimer.dialects.schemas import is_strict
 from latimer.errors import invalid
+from latimer.images import Known, Picture, Sight
 from latimer.profile import Profile
 from latimer.report import Action, Loss
 from latimer.wire import messages as wire
 
 from .context import Context
 from .history import encode_messages
-from .reasoning import control_fields
+from .media import too_large
+from .reasoning import control_fields, room_to_think
 from .tools import choice_fields, encode_tools, known_tools
 
 UNCARRIED: dict[str, tuple[Action, str]] = {
-    "service_tier": ("dropped", "the provider's default tier is used"),
-    "speed": ("dropped", "the provider has no faster mode to ask for"),
     "cache_control": ("dropped", "this provider caches by itself, without marks"),
     "diagnostics": ("dropped", "the provider does not tell why a cache was missed"),
     "billing_policy": ("dropped", "the provider bills its own account"),
@@ -54,32 +55,49 @@ MIN_OUTPUT = 256
 
 
 class Outgoing(Struct, frozen=True):
-    """A request for one upstream. `body` is JSON; `sent` are its top-level fields."""
+    """A request for one upstream. `body` is JSON; `sent` are its top-level fields.
+
+    `unseen` are pictures that the model cannot see and that nothing is known of, by their names.
+    """
 
     body: bytes
     losses: list[Loss]
     sent: frozenset[str]
+    unseen: dict[str, Picture] = {}
+    headers: dict[str, str] = {}
 
 
-def encode_request(request: Request, *, model: str, route: str, profile: Profile, input_estimate: int = 0) -> Outgoing:
+def encode_request(
+    request: Request,
+    *,
+    model: str,
+    route: str,
+    profile: Profile,
+    input_estimate: int = 0,
+    descriptions: Known | None = None,
+) -> Outgoing:
     """Build the body for `model`. Raises `Rejection` for what must not be served as something else.
 
     `route` is "provider/model". `input_estimate` is the prompt's size in tokens, used to fit the answer into the
-    window.
+    window. `descriptions` stand in for pictures where the model sees none; None: nobody gives any.
     """
     refuse_unservable(request)
+    losses = list(request.losses)
     try:
-        return _encode(request, model, route, profile, input_estimate)
+        context = Context(route, profile, known_tools(request, losses), losses, Sight(descriptions))
+        return _encode(request, context, model, input_estimate)
     except RecursionError as error:
         raise invalid("request body: nested too deeply") from error
 
 
-def _encode(request: Request, model: str, route: str, profile: Profile, input_estimate: int) -> Outgoing:
-    losses = list(request.losses)
-    context = Context(route, profile, known_tools(request, losses), losses)
+def _encode(request: Request, context: Context, model: str, input_estimate: int) -> Outgoing:
+    profile = context.profile
     _report_uncarried(request, context)
     tools = encode_tools(request, context)
     fields: dict[str, Any] = {"model": model, "messages": encode_messages(request, context)}
+    _mark_end(request, fields["messages"], context)
+    if context.sight.oversized:
+        raise too_large(context.sight.oversized)
     if tools:
         fields["tools"] = tools
         fields |= choice_fields(request, context)
@@ -90,13 +108,15 @@ def _encode(request: Request, model: str, route: str, profile: Profile, input_es
     fields |= control_fields(request, context)
     fields |= _format(request, context, fields["messages"])
     fields |= _identity(request, context)
+    fields |= _tier(request, context)
     fields |= _streaming(request, profile)
     fields |= profile.request.extra_body
     for name in sorted(profile.request.drop & fields.keys()):
         del fields[name]
         if name not in OURS:
             context.lose(CLIENTS_OWN.get(name, name), "the provider does not take it")
-    return Outgoing(json.encode(fields), losses, frozenset(fields))
+    headers = _session_headers(request, context)
+    return Outgoing(json.encode(fields), context.losses, frozenset(fields), context.sight.wanted, headers)
 
 
 def asks_for_stream(request: Request, profile: Profile) -> bool:
@@ -110,10 +130,10 @@ def _report_uncarried(request: Request, context: Context) -> None:
         value = getattr(body, name)
         if value in (None, []) or not _given(value):
             continue
-        if name == "service_tier" and value == "auto":
-            continue  # what every provider does when asked nothing
-        if name == "context_management" and _keeps_all(json.decode(value)):
-            continue  # asks for nothing to be removed, and nothing is
+        if name == "context_management" and request.applied_edits is not None:
+            continue
+        if name == "cache_control" and context.marks_caches:
+            continue
         context.lose(name, why, action)
     context.lose_if_given(
         "output_config.task_budget", request.output_config.task_budget, "the provider has no task budgets"
@@ -129,19 +149,20 @@ def _report_uncarried(request: Request, context: Context) -> None:
             context.lose("thinking.type", "notes between tools come as text", "approximated")
 
 
-def _keeps_all(management: Any) -> bool:
-    """Whether every edit is Claude Code's standing `clear_thinking` with `keep: all`, which clears nothing."""
-    edits = management.get("edits") if isinstance(management, dict) else None
-    return isinstance(edits, list) and all(
-        isinstance(edit, dict)
-        and str(edit.get("type")).startswith("clear_thinking")
-        and edit.get("keep") in ("all", {"type": "all"})
-        for edit in edits
-    )
-
-
 def _given(value: Any) -> bool:
     return not isinstance(value, Raw) or wire.given(value)
+
+
+def _mark_end(request: Request, messages: list[dict[str, Any]], context: Context) -> None:
+    """The request's own cache mark means the end of the conversation, whatever is there."""
+    if not context.marks_caches or not wire.given(request.body.cache_control):
+        return
+    marked = [message for message in messages if message["role"] != "assistant" and isinstance(message["content"], list)]
+    if not marked:
+        return context.lose("cache_control", "no part of this conversation can carry it")
+    context.lose("cache_control", "it stands on the last part of the conversation", "emulated")
+    *before, last = marked[-1]["content"]
+    marked[-1]["content"] = [*before, {"cache_control": request.body.cache_control, **last}]
 
 
 def _sampling(request: Request, context: Context) -> dict[str, Any]:
@@ -165,12 +186,20 @@ def _max_tokens(request: Request, context: Context, input_estimate: int) -> int:
     """What the client asked, at most what the model gives and what its window has room for."""
     wanted = limit = request.body.max_tokens
     rules = context.profile.request
+    if extra := room_to_think(request, context.profile):
+        limit += extra
+        why = f"this model may think all the same: it gets {limit}, and what is shown of the answer ends after {wanted}"
+        context.lose("max_tokens", why, "approximated")
     if rules.max_output:
         limit = min(limit, rules.max_output)
     if rules.context_window:
         # An estimate errs; an eighth more keeps a slightly larger prompt from being refused for its answer's sake.
         room = rules.context_window - input_estimate - input_estimate // 8
         limit = min(limit, max(room, MIN_OUTPUT))
+    if wanted == 0:
+        context.lose(
+            "max_tokens", "nothing is asked of the provider, which cannot be told to fill its cache", "emulated"
+        )
     if limit < wanted:
         context.lose("max_tokens", f"{wanted} is more than this model gives, sent as {limit}", "approximated")
     return limit
@@ -183,7 +212,7 @@ def _format(request: Request, context: Context, messages: list[dict[str, Any]]) 
         return {}
     style = context.profile.request.json_schema
     if style == "json_schema":
-        strict = _is_strict(json.decode(wanted.schema))
+        strict = is_strict(json.decode(wanted.schema))
         if not strict:
             why = "the provider is asked for this form but not held to it: strict mode would refuse the schema"
             context.lose("output_config.format", why, "approximated")
@@ -205,53 +234,39 @@ def _instruct(messages: list[dict[str, Any]], instruction: str, role: str) -> No
         messages[0]["content"] = [*messages[0]["content"], {"type": "text", "text": instruction}]
 
 
-NOT_STRICT = frozenset(
-    {
-        "allOf", "contains", "dependentRequired", "dependentSchemas", "else", "if", "maxContains", "maxProperties",
-        "minContains", "minProperties", "not", "oneOf", "patternProperties", "propertyNames", "then",
-        "unevaluatedItems", "unevaluatedProperties", "uniqueItems", "minLength", "maxLength",
-    }
-)  # fmt: skip
-"""Keywords that OpenAI's strict mode refuses: https://platform.openai.com/docs/guides/structured-outputs."""
-
-
-def _is_strict(schema: Any) -> bool:
-    """Whether OpenAI's strict mode takes a schema as it is: closed objects, every property required."""
-    return isinstance(schema, dict) and schema.get("type") == "object" and _strict_within(schema)
-
-
-def _strict_within(schema: Any) -> bool:
-    if isinstance(schema, list):
-        return all(_strict_within(item) for item in schema)
-    if not isinstance(schema, dict):
-        return True
-    if NOT_STRICT & schema.keys():
-        return False
-    properties = schema.get("properties")
-    if schema.get("type") == "object" or isinstance(properties, dict):
-        closed = schema.get("additionalProperties") is False
-        if not closed or set(schema.get("required", ())) != set(properties or ()):
-            return False
-    return all(_strict_within(value) for value in schema.values())
-
-
 def _identity(request: Request, context: Context) -> dict[str, Any]:
     """Hashes of the user and the session where the provider has fields for them; never the ids themselves."""
-    if request.user_id is None:
-        return {}
     rules = context.profile.request
     fields: dict[str, Any] = {}
-    session = session_id(request.user_id)
-    if rules.session_key and session:
-        fields[rules.session_key] = _hashed(session)[:32]
+    if rules.session_key and request.session_key:
+        fields[rules.session_key] = request.session_key
+    if request.user_id is None:
+        return fields
     if rules.user_id != "drop":
         fields[rules.user_id] = _hashed(request.user_id)
-    context.lose(
-        "metadata.user_id",
-        "sent as a hash" if fields else "the provider needs no user id",
-        "approximated" if fields else "dropped",
-    )
+    hashed = fields or _session_headers(request, context)
+    why = "sent as a hash" if hashed else "the provider needs no user id"
+    context.lose("metadata.user_id", why, "approximated" if hashed else "dropped")
     return fields
+
+
+def _session_headers(request: Request, context: Context) -> dict[str, str]:
+    names = context.profile.cache.session_headers
+    return dict.fromkeys(names, request.session_key) if request.session_key else {}
+
+
+def _tier(request: Request, context: Context) -> dict[str, Any]:
+    """Speed counts more than the tier: OpenAI has one field for both. What is the default anyway is not sent."""
+    body = request.body
+    fast, standard = body.speed == "fast", body.service_tier == "standard_only"
+    known = context.profile.request.service_tier
+    if body.speed not in (None, "standard") and not (fast and known):
+        context.lose("speed", "the provider has no faster mode to ask for")
+    if body.service_tier not in (None, "auto") and not (standard and known and not fast):
+        context.lose("service_tier", "speed counts more" if fast and known else "the provider's default tier is used")
+    if not known or not (fast or standard):
+        return {}
+    return {"service_tier": "priority" if fast else "default"}
 
 
 def _hashed(text: str) -> str:

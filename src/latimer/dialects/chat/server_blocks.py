@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec import json
 
+from latimer.documents import UnreadableDocument, pdf_text
+from latimer.server_tools.results import told_hit
 from latimer.wire import messages as wire
 
 SILENT = frozenset({"fallback", "tool_addition", "tool_removal"})
@@ -64,8 +66,8 @@ def _said(value: Any) -> str:
             return "\n".join(text for text in map(_said, value) if text)
         case {"error_code": code}:
             return f"error: {code}"
-        case {"type": "web_search_result", "title": title, "url": url}:
-            return f"{title} - {url}"
+        case {"type": "web_search_result", "title": _, "url": _}:
+            return told_hit(value)
         case {"type": "tool_reference", "tool_name": name}:
             return str(name)
         case {"encrypted_stdout": _}:
@@ -73,7 +75,7 @@ def _said(value: Any) -> str:
         case {"stdout": out, "stderr": err}:
             return "\n".join(text for text in (_said(out), _said(err), _exit_code(value)) if text)
         case {"type": "document", "source": source}:
-            return _said(source)
+            return _document(source)
         case {"url": url, "content": content}:
             return f"{url}\n{_said(content)}"
         case {"is_file_update": updated}:
@@ -83,6 +85,17 @@ def _said(value: Any) -> str:
             return next((text for text in map(_said, inner) if text), "")
         case _:
             return ""
+
+
+def _document(source: Any) -> str:
+    match source:
+        case {"type": "base64", "media_type": "application/pdf", "data": str(data)}:
+            try:
+                return pdf_text(data)
+            except UnreadableDocument as error:
+                return f"[document left out: {error}]"
+        case _:
+            return _said(source)
 
 
 def _exit_code(value: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from latimer.wire import chat as wire
 
 from .arguments import MalformedArguments, normalize
 from .errors import Asked, decode_body_error
+from .extras import Extras
 from .reasoning import Sealed, route_mark, seal
 from .segments import CallFinder, Kind, Segment, merge_details, part_texts
 from .think_tags import ThinkSplitter
@@ -69,6 +70,8 @@ class Reader(Struct, frozen=True):
     seal_text: bool = False
     """Whether signatures must hold the reasoning, because the client is not shown it."""
     think_tags: bool = True
+    raw_arguments: bool = False
+    """Whether arguments are passed on as they are, for `latimer.repair.arguments` to judge."""
 
 
 class BrokenAnswer(Exception):
@@ -96,6 +99,8 @@ class StreamDecoder:
         self._reason: str | None = None
         self._refusal = ""
         self._usage: Usage | None = None
+        self._extras = Extras()
+        self._worded = False
         self._chars = 0
 
     @property
@@ -152,16 +157,26 @@ class StreamDecoder:
         usage = find_usage(chunk)
         if usage is not None:
             self._usage = decode_usage(usage)
+            self._extras.of_usage(usage)
+        if chunk.service_tier or chunk.moderation:
+            self._extras.of_chunk(chunk)
         for choice in chunk.choices or ():
-            if not choice.index:  # only one answer is ever asked for
+            if not choice.index:
                 self._choice(choice)
+            else:
+                self._extras.other_choice(choice)
 
     def _choice(self, choice: wire.Choice) -> None:
+        if choice.logprobs or choice.content_filter_results:
+            self._extras.of_choice(choice)
         delta = choice.delta or choice.message
         if delta is not None:
             self._reasoning(delta)
             if delta.content:
+                self._worded = True
                 self._content(delta.content)
+            if delta.annotations or delta.audio or delta.images:
+                self._wordless(delta)
             if delta.refusal:
                 self._release_held()
                 self._refusal += delta.refusal
@@ -172,6 +187,12 @@ class StreamDecoder:
                 self._call(wire.ToolCallDelta(0, None, delta.function_call))
         if choice.finish_reason and self._reason is None:
             self._reason = choice.finish_reason.lower()
+
+    def _wordless(self, delta: wire.ChoiceDelta) -> None:
+        words = self._extras.words(delta, spoken=self._worded)
+        if words:
+            self._release_held()
+            self._add("text", words)
 
     def _reasoning(self, delta: wire.ChoiceDelta) -> None:
         """The first field that has text, since some gateways send the same text in two."""
@@ -314,7 +335,7 @@ class StreamDecoder:
         """Check what was streamed; send what had to wait. Cut off by the length limit, a call stays as it is."""
         cut = self._reason in ("length", "max_tokens")
         try:
-            arguments = normalize(call.text)
+            arguments = call.text if self._reader.raw_arguments else normalize(call.text)
         except MalformedArguments as error:
             if not cut:
                 raise self._broken(f"malformed arguments for tool {call.name!r}: {error}") from error
@@ -351,21 +372,37 @@ class StreamDecoder:
             self._begin(self._open)
         self._close()
         self._ended = True
-        explanation = self._refusal or None
-        self._events.append(Finish(self._hub_reason(), self._final_usage(), explanation=explanation))
+        reason, usage = self._hub_reason(), self._final_usage()
+        explanation = self._refusal or self._extras.filtered or None
+        if reason != "content_filter":
+            explanation = None
+        self._events.append(
+            Finish(reason, usage, explanation=explanation, tier=self._extras.tier, losses=self._extras.losses)
+        )
 
     def _hub_reason(self) -> FinishReason:
         """A call that was made counts more than the word for the end: several servers say `stop` after one."""
-        reason = FINISH_REASON.get(self._reason or "stop", "stop")
+        word = self._reason or "stop"
+        reason = FINISH_REASON.get(word, "stop")
+        if word not in FINISH_REASON:
+            self._extras.lose("choices.0.finish_reason", f"unknown {word!r}, read as the end")
         if self._refusal:
             return "content_filter"
+        if reason == "length" and self._fills_window():
+            return "context_window"
         if reason in ("stop", "tool_call"):
             return "tool_call" if self._call_count else "stop"
         return reason
 
+    def _fills_window(self) -> bool:
+        """Whether the answer ended because the whole window was full, not its own share of it."""
+        window, usage = self._reader.asked.context_window, self._usage
+        return bool(window and usage and usage.input_tokens + usage.output_tokens >= window)
+
     def _final_usage(self) -> Usage:
         if self._usage is not None:
             return self._usage
+        self._extras.lose("usage", "the provider did not count, so it is estimated")
         return Usage(self._reader.asked.input_estimate, -(-self._chars // CHARS_PER_TOKEN))
 
 

@@ -7,13 +7,14 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 from msgspec import Raw, Struct, json
 
-from latimer.dialects.messages.admit import admit
-from latimer.dialects.messages.request import Request
+from latimer.dialects.client_tools import function_name
+from latimer.dialects.messages.request import Request, decode_tool
+from latimer.dialects.schemas import Shaped, is_strict, shape
+from latimer.dialects.tool_limit import left_out, summary
 from latimer.errors import invalid
 from latimer.profile import ToolRules
 from latimer.report import Loss
@@ -23,10 +24,6 @@ from .context import Context
 
 LEGAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """https://platform.openai.com/docs/api-reference/chat/create, `tools[].function.name`."""
-ANNOTATIONS = frozenset({"$schema", "$id"})
-"""Keywords that say nothing of the values; Claude Code has them in each of its tools, so none is worth a report."""
-NAMING = frozenset({"properties", "$defs", "definitions", "patternProperties"})
-"""Keywords whose value maps names of the author's own, which may be keywords' names too."""
 _ALPHABET = string.ascii_letters + string.digits
 _REFERENCE = b'"tool_reference"'
 MAX_REFERENCE = 4096
@@ -43,7 +40,7 @@ def upstream_name(name: str) -> str:
 def restored_names(request: Request) -> dict[str, str]:
     """Upstream names back to the client's, for those that had to change."""
     calls = (block for message in request.messages for block in message.blocks if isinstance(block, wire.ToolUseBlock))
-    names = {*known_tools(request, []), *(block.name for block in calls)}
+    names = {*known_tools(request, []), *(function_name(block.name, block.toolset_name) for block in calls)}
     return {upstream_name(name): name for name in names if upstream_name(name) != name}
 
 
@@ -85,11 +82,11 @@ def known_tools(request: Request, losses: list[Loss]) -> dict[str, wire.Tool]:
     for path, change in _changes(request):
         match change:
             case {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": definition}}:
-                tool = admit(json.encode(definition), wire.Tool, f"{path}.tool.definition", losses)
-                if tool.type in (None, "custom"):
-                    tools[tool.name] = tool
-                else:
-                    losses.append(Loss(f"{path}.tool", "dropped", "this tool runs on Anthropic's servers"))
+                for tool in decode_tool(Raw(json.encode(definition)), f"{path}.tool.definition", losses).tools:
+                    if tool.type in (None, "custom"):
+                        tools[tool.name] = tool
+                    else:
+                        losses.append(Loss(f"{path}.tool", "dropped", "this tool runs on Anthropic's servers"))
     return tools
 
 
@@ -130,8 +127,8 @@ def _changes(request: Request) -> Iterator[tuple[str, Any]]:
             match block:
                 case wire.ToolResultBlock(content=list() as parts):
                     yield from ((message.path(place), json.decode(raw)) for raw in parts if _may_refer(raw))
-                case wire.ToolUseBlock(name=name):
-                    yield message.path(place), {"type": "tool_use", "name": name}
+                case wire.ToolUseBlock(name=name, toolset_name=toolset):
+                    yield message.path(place), {"type": "tool_use", "name": function_name(name, toolset)}
                 case wire.UnknownBlock(type="tool_search_tool_result", raw=raw):
                     content = json.decode(raw).get("content")
                     references = content.get("tool_references") if isinstance(content, dict) else None
@@ -151,6 +148,11 @@ def visible_tools(request: Request, context: Context) -> list[wire.Tool]:
     Claude Code inserts a loaded tool in the middle of its list; appending it keeps the upstream's cached prefix.
     """
     changes = shown_so_far(request)
+    loaded = changes.loaded | {
+        name: changes.loaded[member.toolset]
+        for name, member in request.members.items()
+        if member.toolset in changes.loaded and name not in changes.loaded
+    }
     declared = {tool.name for tool in request.tools}
     forced = request.tool_choice.name if request.tool_choice else None
     shown: list[wire.Tool] = []
@@ -164,11 +166,11 @@ def visible_tools(request: Request, context: Context) -> list[wire.Tool]:
             context.lose(f"tools.{index}", "a tool_removal took it away", "emulated")
         elif name in declared and not tool.defer_loading:
             shown.append(tool)
-        elif name in changes.loaded or name == forced:
+        elif name in loaded or name == forced:
             late.append(tool)
         else:
             context.lose(f"tools.{index}.defer_loading", "hidden until a tool_reference names it", "emulated")
-    return shown + sorted(late, key=lambda tool: changes.loaded.get(tool.name, len(changes.loaded)))
+    return shown + sorted(late, key=lambda tool: loaded.get(tool.name, len(loaded)))
 
 
 def encode_tools(request: Request, context: Context) -> list[dict[str, Any]]:
@@ -176,18 +178,40 @@ def encode_tools(request: Request, context: Context) -> list[dict[str, Any]]:
     rules = context.profile.tools
     for index, tool in enumerate(request.tools):
         context.lose_if_given(f"tools.{index}.cache_control", tool.cache_control, "tools carry no cache marks here")
-        if tool.strict:
-            context.lose(f"tools.{index}.strict", "schemas are sent as guidance, not enforced")
+        if tool.strict and not sent_strict(tool, rules):
+            why = "strict mode would refuse the schema" if rules.strict else "schemas are sent as guidance, not enforced"
+            context.lose(f"tools.{index}.strict", why)
         if wire.given(tool.input_examples):
             context.lose(f"tools.{index}.input_examples", "added to the description", "emulated")
-        if dropped := shaped_schema(bytes(tool.input_schema), rules.drop_keywords)[1]:
+        if dropped := _shape(tool, rules).lost:
             why = f"this provider does not take {', '.join(dropped)}"
             context.lose(f"tools.{index}.input_schema", why, "approximated")
     tools = visible_tools(request, context)
     if tools and request.tool_choice and request.tool_choice.type == "none" and "none" not in rules.choices:
         context.lose("tools", "the provider does not take tool_choice 'none', so it is shown no tools", "emulated")
         return []
-    return [{"type": "function", "function": function_definition(tool, rules)} for tool in tools]
+    tools = _within_limit(tools, request, context)
+    return [{"type": "function", "function": _function(tool, rules)} for tool in tools]
+
+
+def _function(tool: wire.Tool, rules: ToolRules) -> dict[str, Any]:
+    return function_definition(tool, rules) | ({"strict": True} if sent_strict(tool, rules) else {})
+
+
+def sent_strict(tool: wire.Tool, rules: ToolRules) -> bool:
+    """Whether the provider is held to a tool's schema: it can be, the client asks for it, and the schema is fit."""
+    return bool(tool.strict) and rules.strict and is_strict(json.decode(_shape(tool, rules).raw))
+
+
+def _within_limit(tools: list[wire.Tool], request: Request, context: Context) -> list[wire.Tool]:
+    """At most as many tools as the provider takes; a 400 would end the session."""
+    limit = context.profile.tools.max_count
+    if not 0 < limit < len(tools):
+        return tools
+    wanted = {*shown_so_far(request).loaded, *([request.tool_choice.name] if request.tool_choice else [])}
+    dropped = left_out([tool.name for tool in tools], limit, wanted)
+    context.lose("tools", f"the provider takes at most {limit}; without {summary(dropped)}")
+    return [tool for tool in tools if tool.name not in dropped]
 
 
 def function_definition(tool: wire.Tool, rules: ToolRules) -> dict[str, Any]:
@@ -198,44 +222,12 @@ def function_definition(tool: wire.Tool, rules: ToolRules) -> dict[str, Any]:
     definition: dict[str, Any] = {"name": upstream_name(tool.name)}
     if description:
         definition["description"] = description
-    definition["parameters"] = Raw(shaped_schema(bytes(tool.input_schema), rules.drop_keywords)[0])
+    definition["parameters"] = Raw(_shape(tool, rules).raw)
     return definition
 
 
-@lru_cache(maxsize=1024)
-def shaped_schema(raw: bytes, drop: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
-    """A schema that every server takes as parameters: an object with properties, without the keywords in `drop`; and
-    those of them that meant something here.
-
-    Remembered, since the same schemas come with every request of a session.
-    """
-    try:
-        schema = json.decode(raw)
-    except ValueError as error:
-        raise invalid(f"tools: input_schema is not valid JSON: {error}") from error
-    if not isinstance(schema, dict):
-        raise invalid("tools: input_schema must be an object")
-    found: set[str] = set()
-    pruned: dict[str, Any] = _prune(schema, drop, found)
-    pruned.setdefault("type", "object")
-    if pruned["type"] == "object":
-        pruned.setdefault("properties", {})
-    return json.encode(pruned) if pruned != schema else raw, tuple(sorted(found - ANNOTATIONS))
-
-
-def _prune(node: Any, drop: frozenset[str], found: set[str], *, names: bool = False) -> Any:
-    """Drop keywords at any depth and note them, but never a property that merely has a keyword's name."""
-    if isinstance(node, list):
-        return [_prune(item, drop, found) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if not names:
-        found |= drop & node.keys()
-    return {
-        key: _prune(value, drop, found, names=not names and key in NAMING)
-        for key, value in node.items()
-        if names or key not in drop
-    }
+def _shape(tool: wire.Tool, rules: ToolRules) -> Shaped:
+    return shape(bytes(tool.input_schema), rules.schema, rules.drop_keywords)
 
 
 def choice_fields(request: Request, context: Context) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Claude Code's wire grows every month, so an unknown field must never fail a requ
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from msgspec import Raw, Struct, ValidationError, json
 from msgspec.structs import fields
@@ -85,6 +85,9 @@ def _strip(raw: bytes | Raw, kind: Any, path: str, losses: list[Loss]) -> bytes:
         given = _raw_fields.decode(raw)
     except ValidationError:
         return bytes(raw)
+    if (values := _values_in(kind)) is not None:
+        stripped = {name: Raw(_strip(value, values, f"{path}.{name}", losses)) for name, value in given.items()}
+        return json.encode(stripped)
     chosen = _choose(structs, given)
     if chosen is None:
         return bytes(raw)
@@ -120,6 +123,12 @@ def _hints(struct: type[Struct]) -> dict[str, Any]:
 def _structs_in(kind: Any) -> list[type[Struct]]:
     members = get_args(kind) if getattr(kind, "__origin__", None) is Union or get_args(kind) else (kind,)
     return [member for member in members if isinstance(member, type) and issubclass(member, Struct)]
+
+
+def _values_in(kind: Any) -> Any:
+    """The type of a mapping's values; None for what is no mapping."""
+    mappings = [member for member in (kind, *get_args(kind)) if get_origin(member) is dict]
+    return get_args(mappings[0])[1] if mappings else None
 
 
 def _not_json(path: str, error: Exception) -> Rejection:

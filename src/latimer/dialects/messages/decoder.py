@@ -19,6 +19,7 @@ from latimer.events import (
     Signature,
     Start,
     Text,
+    Tier,
     ToolCall,
     Usage,
 )
@@ -37,6 +38,8 @@ FINISH_REASON: dict[str, FinishReason] = {
     "refusal": "content_filter",
     "model_context_window_exceeded": "context_window",
 }
+
+TIERS: dict[str, Tier] = {"priority": "priority", "batch": "batch"}
 
 _event: json.Decoder[wire.StreamEvent] = json.Decoder(wire.StreamEvent)
 _delta: json.Decoder[wire.BlockDelta] = json.Decoder(wire.BlockDelta)
@@ -115,7 +118,8 @@ class StreamDecoder:
                 self._state = "OPEN"
                 return [BlockStop(event.index)]
             case ("OPEN", "message_delta"):
-                self._finish = _finish(_stop.decode(event.delta), decode_usage(event.usage, self._usage))
+                usage = decode_usage(event.usage, self._usage)
+                self._finish = _finish(_stop.decode(event.delta), usage, event.usage.service_tier)
                 return []
             case ("OPEN", "message_stop") if self._finish:
                 self._state = "DONE"
@@ -144,7 +148,7 @@ def decode_response(body: bytes) -> list[Event]:
     except UNREADABLE as error:
         return [Failure("api_error", f"an answer that is not Messages: {error}")]
     ending = wire.StopDelta(message.stop_reason, message.stop_sequence, message.stop_details)
-    return [*events, _finish(ending, usage)]
+    return [*events, _finish(ending, usage, message.usage.service_tier)]
 
 
 def decode_block(raw: Raw) -> Block:
@@ -156,7 +160,7 @@ def decode_block(raw: Raw) -> Block:
         case "thinking":
             return Reasoning()
         case "tool_use":
-            return ToolCall(block.id, block.name)
+            return ToolCall(block.id, block.name, block.toolset_name)
         case _:
             return Opaque(DIALECT, bytes(raw))
 
@@ -188,10 +192,10 @@ def _decode_delta(index: int, raw: Raw, block: Block) -> Event:
     return OpaqueDelta(index, bytes(raw))
 
 
-def _finish(stop: wire.StopDelta, usage: Usage) -> Finish:
+def _finish(stop: wire.StopDelta, usage: Usage, tier: str | None) -> Finish:
     reason = FINISH_REASON.get(stop.stop_reason or "", "stop")
     explanation = stop.stop_details.explanation if stop.stop_details else None
-    return Finish(reason, usage, stop.stop_sequence, explanation)
+    return Finish(reason, usage, stop.stop_sequence, explanation, TIERS.get(tier or ""))
 
 
 def _failure(error: wire.ErrorBody | None) -> Failure:

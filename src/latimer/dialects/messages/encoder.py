@@ -27,8 +27,12 @@ from latimer.events import (
     Text,
     ToolCall,
     Usage,
+    Verdict,
 )
+from latimer.report import header
 from latimer.wire.json_text import UNREADABLE, mend_surrogates
+
+from .slots import Slots
 
 STOP_REASON: dict[FinishReason, str] = {
     "stop": "end_turn",
@@ -46,6 +50,10 @@ DELTAS: dict[type, tuple[str, str]] = {
     ToolCall: ("input_json_delta", "partial_json"),
 }
 """The type of a block's deltas, and the field that has their words."""
+
+TOKEN_QUANTUM = 16
+"""Hidden thinking is counted in steps of so many tokens; the API's own steps are of a fixed size, too."""
+CHARS_PER_TOKEN = 4
 
 _encode = json.Encoder().encode
 _object: json.Decoder[dict[str, Raw]] = json.Decoder(dict[str, Raw])
@@ -92,9 +100,10 @@ def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
 
 
 class StreamEncoder:
-    """Events in, bytes of a Messages stream out."""
+    """Events in, bytes of a Messages stream out. `slots` may change until the first event."""
 
     def __init__(self, heading: Heading) -> None:
+        self.slots = Slots()
         self._heading = heading
         self._head = b""
         self._block: Block = Text()
@@ -102,12 +111,13 @@ class StreamEncoder:
         self._muted = False
         self._hidden = False
         self._started = False
+        self._uncounted = 0
 
     def encode(self, event: Event) -> bytes:
         """The bytes of one event; b'' when the client is not told of it."""
         match event:
             case Delta(data=data):
-                return b"" if self._muted else self._head + _encode(data) + b"}}\n\n"
+                return self._unseen(data) if self._muted else self._head + _encode(data) + b"}}\n\n"
             case BlockStart(block=block):
                 return self._block_start(block)
             case BlockStop():
@@ -130,7 +140,7 @@ class StreamEncoder:
         if self._started:
             return b""
         self._started = True
-        return _event("message_start", {"message": _message(self._heading, [], None, usage)})
+        return _event("message_start", {"message": _message(self._heading, [], None, usage) | self.slots.message})
 
     def _block_start(self, block: Block) -> bytes:
         """A block of another dialect is left out with all that is in it; the client's indexes have no gap there."""
@@ -147,6 +157,16 @@ class StreamEncoder:
         )
         return _event("content_block_start", {"index": self._index, "content_block": _empty(block)})
 
+    def _unseen(self, data: str) -> bytes:
+        """Thinking that is not shown is counted for clients that want to know that something happens."""
+        if not self.slots.counts_thinking or not isinstance(self._block, Reasoning):
+            return b""
+        self._uncounted += len(data)
+        steps, self._uncounted = divmod(self._uncounted, TOKEN_QUANTUM * CHARS_PER_TOKEN)
+        if not steps:
+            return b""
+        return self._delta({"type": "thinking_delta", "thinking": "", "estimated_tokens": steps * TOKEN_QUANTUM})
+
     def _delta(self, delta: Any) -> bytes:
         return _event("content_block_delta", {"index": self._index, "delta": delta})
 
@@ -156,14 +176,18 @@ class StreamEncoder:
         return b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index
 
     def _finish(self, finish: Finish) -> bytes:
-        body = {"delta": _ending(finish), "usage": encode_usage(finish.usage)}
-        return _event("message_delta", body) + b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+        """What was lost of the answer is said in a comment, which every client skips: the headers are long gone."""
+        body = {"delta": _ending(finish), "usage": _final_usage(finish, self.slots)} | self.slots.ending
+        report = header(finish.losses)
+        comment = f": latimer-report {report}\n".encode() if report else b""
+        return comment + _event("message_delta", body) + b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
 class WholeEncoder:
     """Events in; nothing out until the last one, which brings the whole message: the stream, folded."""
 
     def __init__(self, heading: Heading, content: Iterable[Any] = ()) -> None:
+        self.slots = Slots()
         self._heading = heading
         self.content: list[Any] = list(content)
         """The blocks that are complete. What it is given to begin with was said earlier in the same message."""
@@ -187,7 +211,9 @@ class WholeEncoder:
             case OpaqueDelta(raw=raw) if isinstance(self._block, Opaque):
                 self._data.append(_partial_json(raw))
             case Finish():
-                return _encode(_message(self._heading, self.content, event, event.usage))
+                message = _message(self._heading, self.content, event, event.usage)
+                message |= {"usage": _final_usage(event, self.slots), **self.slots.message, **self.slots.ending}
+                return _encode(message)
             case Failure():
                 return _encode(encode_failure(event, self._heading.request_id))
             case Start() | OpaqueDelta():
@@ -199,7 +225,6 @@ def encode_response(events: Iterable[Event], heading: Heading) -> bytes:
     """A whole message, or the error envelope when the answer ended in a failure."""
     encoder = WholeEncoder(heading)
     return b"".join([encoder.encode(event) for event in events])
-
 
 
 def _message(heading: Heading, content: list[Any], finish: Finish | None, usage: Usage) -> dict[str, Any]:
@@ -215,14 +240,40 @@ def _message(heading: Heading, content: list[Any], finish: Finish | None, usage:
     }
 
 
+def _final_usage(finish: Finish, slots: Slots) -> dict[str, Any]:
+    usage = encode_usage(finish.usage) | {"service_tier": finish.tier or "standard"}
+    if slots.speed:
+        usage["speed"] = "fast" if finish.tier == "priority" else "standard"
+    return usage | slots.usage
+
+
 def _ending(finish: Finish) -> dict[str, Any]:
     refused = finish.reason == "content_filter"
     details = {"type": "refusal", "category": None, "explanation": finish.explanation} if refused else None
-    return {
+    ending = {
         "stop_reason": "stop_sequence" if finish.stop_sequence is not None else STOP_REASON[finish.reason],
         "stop_sequence": finish.stop_sequence,
         "stop_details": details,
     }
+    return ending if finish.verdicts is None else ending | {"safeguard_results": _safeguard_results(finish.verdicts)}
+
+
+def _safeguard_results(verdicts: dict[str, Verdict]) -> list[Any]:
+    """Claude Code's auto mode reads it here; the form is in no SDK (measured, 2.1.330)."""
+    calls = {call: _safeguard_result(verdict) for call, verdict in verdicts.items()}
+    return [{"type": "dangerous_tool_use", "status": {"type": "available", "tool_uses": calls}}]
+
+
+def _safeguard_result(verdict: Verdict) -> dict[str, str]:
+    match verdict.outcome:
+        case "not_flagged":
+            return {"type": "evaluated", "outcome": "not_flagged"}
+        case "flagged":
+            return {"type": "evaluated", "outcome": "flagged", "explanation": verdict.why}
+        case "unreviewed":
+            return {"type": "skipped"}
+        case "unavailable":
+            return {"type": "unavailable", "reason": verdict.why}
 
 
 def _empty(block: Block) -> Any:
@@ -231,10 +282,16 @@ def _empty(block: Block) -> Any:
             return {"type": "text", "text": ""}
         case Reasoning():
             return {"type": "thinking", "thinking": "", "signature": ""}
-        case ToolCall(id=id, name=name):
-            return {"type": "tool_use", "id": id, "name": name, "input": {}}
+        case ToolCall():
+            return _tool_use(block, {})
         case Opaque(raw=raw):
             return _one_line(raw)
+
+
+def _tool_use(call: ToolCall, arguments: Any) -> dict[str, Any]:
+    """The SDK's types of a toolset's calls want to be told who called."""
+    block = {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
+    return block | ({"toolset_name": call.toolset, "caller": {"type": "direct"}} if call.toolset else {})
 
 
 def _foreign(block: Block) -> bool:
@@ -252,8 +309,8 @@ def _whole(block: Block, data: str, signature: str, *, hide_thinking: bool) -> A
             return {"type": "text", "text": data}
         case Reasoning():
             return {"type": "thinking", "thinking": "" if hide_thinking else data, "signature": signature}
-        case ToolCall(id=id, name=name):
-            return {"type": "tool_use", "id": id, "name": name, "input": _input(data)}
+        case ToolCall():
+            return _tool_use(block, _input(data))
         case Opaque(raw=raw):
             return None if _foreign(block) else _opaque(raw, data)
 

@@ -51,7 +51,7 @@ def _refuse_thread(body: wire.RequestBody) -> None:
 
 def _refuse_tool(tool: wire.Tool, index: int) -> None:
     if tool.type not in (None, "custom"):
-        raise invalid(f"tools.{index}.type: {tool.type} runs on Anthropic's servers and is {BY_GATEWAY}")
+        raise invalid(f"tools.{index}.type: {tool.type} is {BY_GATEWAY}")
     if not tool.name:
         raise invalid(f"tools.{index}.name: Field required")
 

@@ -6,15 +6,18 @@ a wrong value would make the model answer another question.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal, get_args
 
 from msgspec import Raw, Struct, json
 from msgspec.structs import replace
 
+from latimer.dialects.client_tools import Published, choose, is_client_tool, publish, refuse_conflicts
 from latimer.errors import invalid
+from latimer.events import Member
 from latimer.report import Loss
 from latimer.wire import messages as wire
-from latimer.wire.json_text import mend_surrogates
+from latimer.wire.json_text import UNREADABLE, mend_surrogates
 
 from .admit import admit, admit_block
 
@@ -22,6 +25,9 @@ NEW_VERSION = "2026-10-21"
 OLD_VERSION = "2023-06-01"
 SAMPLING = ("temperature", "top_p", "top_k")
 THINKING_TYPES = frozenset({"adaptive", "enabled", "disabled", "between_tools"})
+MAX_MARKS = 4
+"""Cache marks in one request: https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching."""
+_TOOLSET = b"_toolset_"
 BILLING_HEADER = "x-anthropic-billing-header:"
 
 Role = Literal["user", "assistant", "system"]
@@ -41,6 +47,15 @@ class Message(Struct, frozen=True):
         return f"messages.{self.index}.content.{block}"
 
 
+class AppliedEdit(Struct, frozen=True, omit_defaults=True):
+    """One edit of the context, in the answer's words."""
+
+    type: str
+    cleared_input_tokens: int
+    cleared_tool_uses: int = 0
+    cleared_thinking_turns: int = 0
+
+
 class Request(Struct, frozen=True):
     """A parsed request. `body` has the plain fields; the others are its parsed subtrees."""
 
@@ -54,6 +69,25 @@ class Request(Struct, frozen=True):
     output_config: wire.OutputConfig
     user_id: str | None
     losses: list[Loss]
+    betas: frozenset[str] = frozenset()
+    members: dict[str, Member] = {}
+    """The functions that stand for members of toolsets."""
+    session: str = ""
+    """The session's id in the headers, which counts where `metadata.user_id` has none."""
+    agent: str = ""
+    """The subagent that asks; '' for the main conversation."""
+    applied_edits: tuple[AppliedEdit, ...] | None = None
+    """What `context_management` has done to this request (`latimer.dialects.messages.edits`); None: nobody tried."""
+
+    @property
+    def session_key(self) -> str:
+        """A hash that is the same for every request of one conversation, '' where nothing names it.
+
+        A subagent has a prompt of its own, so its requests share no prefix with those of the conversation around it.
+        """
+        session = session_id(self.user_id) or self.session
+        name = f"{session}/{self.agent}" if self.agent else session
+        return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32] if session else ""
 
     @property
     def hides_thinking(self) -> bool:
@@ -77,9 +111,9 @@ class Request(Struct, frozen=True):
         return frozenset(block.id for block in blocks if isinstance(block, wire.ToolUseBlock))
 
 
-def decode_request(raw: bytes, version: str = OLD_VERSION) -> Request:
+def decode_request(raw: bytes, version: str = OLD_VERSION, betas: frozenset[str] = frozenset()) -> Request:
     """Parse the body of `POST /v1/messages`. Raises `Rejection` with a 400 that names the field at fault."""
-    return _decode(raw, version, wire.RequestBody)
+    return replace(_decode(raw, version, wire.RequestBody), betas=betas)
 
 
 def decode_count_request(raw: bytes, version: str = OLD_VERSION) -> Request:
@@ -92,17 +126,23 @@ def _decode(raw: bytes, version: str, kind: type[wire.RequestBody]) -> Request:
     _check_utf8(raw)
     body = admit(mend_surrogates(raw), kind, "", losses)
     _check_body(body, version)
+    messages = [_message(item, index, losses) for index, item in enumerate(body.messages)]
+    published = [decode_tool(item, f"tools.{index}", losses) for index, item in enumerate(body.tools or [])]
+    refuse_conflicts(published)
+    members = _members(published, messages)
+    choice = _optional(body.tool_choice, wire.ToolChoice, "tool_choice", losses)
     request = Request(
         body=body,
         version=version,
         system=_system(body.system, losses),
-        messages=[_message(item, index, losses) for index, item in enumerate(body.messages)],
-        tools=[_tool(item, f"tools.{index}", losses) for index, item in enumerate(body.tools or [])],
-        tool_choice=_optional(body.tool_choice, wire.ToolChoice, "tool_choice", losses),
+        messages=messages,
+        tools=[tool for each in published for tool in each.tools],
+        tool_choice=choose(choice, members, losses) if choice and choice.type == "tool" and members else choice,
         thinking=_thinking(body, losses),
         output_config=_output_config(body, losses),
         user_id=_user_id(body.metadata, losses),
         losses=losses,
+        members=members,
     )
     _check_request(request)
     return request
@@ -154,13 +194,37 @@ def _message(raw: Raw, index: int, losses: list[Loss]) -> Message:
     return Message(index, role, blocks, _effort(message, path, losses), message.clear_at)
 
 
-def _tool(raw: Raw, path: str, losses: list[Loss]) -> wire.Tool:
+def decode_tool(raw: Raw, path: str, losses: list[Loss]) -> Published:
+    """An entry of `tools`; Anthropic's own client tools as the functions that stand for them."""
     own: list[Loss] = []
     tool = admit(raw, wire.Tool, path, own)
+    if is_client_tool(tool.type):
+        return publish(admit(raw, wire.ClientTool, path, losses), path, losses)
     if tool.type and tool.type.startswith(wire.SERVER_TOOLS):
-        return admit(raw, wire.ServerTool, path, losses)
+        return Published([admit(raw, wire.ServerTool, path, losses)])
     losses += own
-    return tool
+    return Published([tool])
+
+
+def _members(published: list[Published], messages: list[Message]) -> dict[str, Member]:
+    """The members of all toolsets, those that the conversation brings in included."""
+    added = [
+        decode_tool(Raw(json.encode(definition)), "", [])
+        for message in messages
+        for block in message.blocks
+        if isinstance(block, wire.UnknownBlock) and block.type == "tool_addition" and _TOOLSET in block.raw
+        for definition in [_definition(json.decode(block.raw))]
+        if definition is not None
+    ]
+    return {name: member for each in (*published, *added) for name, member in each.members.items()}
+
+
+def _definition(change: Any) -> Any:
+    match change:
+        case {"tool": {"definition": dict(definition)}}:
+            return definition
+        case _:
+            return None
 
 
 def _effort(message: wire.InputMessage, path: str, losses: list[Loss]) -> wire.Effort | None:
@@ -211,7 +275,7 @@ def session_id(user_id: str | None) -> str | None:
     """The session in `metadata.user_id`, which Claude Code fills with a JSON string (measured, 2.1.330)."""
     try:
         parsed = json.decode(user_id or "")
-    except ValueError:
+    except UNREADABLE:
         return None
     session = parsed.get("session_id") if isinstance(parsed, dict) else None
     return session if isinstance(session, str) else None
@@ -238,8 +302,44 @@ def _check_request(request: Request) -> None:
         raise invalid(f"tool_choice.name: tool {choice.name!r} not found in tools")
     if choice and choice.type in ("any", "tool") and not request.tools:
         raise invalid("tool_choice: may only be specified while providing tools")
+    _check_marks(request)
+    _check_tool_changes(request)
     if request.version == NEW_VERSION:
         _check_new_version(request)
+
+
+def _check_marks(request: Request) -> None:
+    """Marks inside a tool result's content count as one with the result's own, as which they are sent."""
+    blocks: list[Any] = [*request.tools, *request.system, *(b for message in request.messages for b in message.blocks)]
+    marks = [request.body.cache_control, *(getattr(block, "cache_control", wire.NULL) for block in blocks)]
+    if (count := sum(map(wire.given, marks))) > MAX_MARKS:
+        raise invalid(f"A maximum of {MAX_MARKS} blocks with cache_control may be provided. Found {count}.")
+
+
+def _check_tool_changes(request: Request) -> None:
+    """A change of the tool list in mid-conversation must speak of tools that are defined by then."""
+    kinds = {tool.name: tool.type or "custom" for tool in request.tools}
+    for message in request.messages:
+        for place, block in enumerate(message.blocks):
+            if isinstance(block, wire.UnknownBlock) and block.type in ("tool_addition", "tool_removal"):
+                _check_tool_change(json.decode(block.raw), f"{message.path(place)}.tool", kinds)
+
+
+def _check_tool_change(change: Any, path: str, kinds: dict[str, str]) -> None:
+    match change.get("tool"):
+        case {"type": "tool_definition", "definition": dict(definition)} if change["type"] == "tool_addition":
+            name, kind = definition.get("name"), definition.get("type") or "custom"
+            if kinds.setdefault(name, kind) != kind:
+                message = f"{path}.definition.name: {name!r} is a tool of another kind already"
+                raise invalid(message, error_code="tool_name_conflict")
+        case {"type": "tool_reference", "name": str(name)} if name in kinds:
+            pass
+        case {"type": str(kind), **reference}:
+            name = next((value for key, value in sorted(reference.items()) if key.endswith("name")), "")
+            message = f"{path}: {kind} {name!r} is not defined at this point of the conversation"
+            raise invalid(message, error_code="tool_reference_unresolved")
+        case _:
+            raise invalid(f"{path}: Field required")
 
 
 def _check_new_version(request: Request) -> None:

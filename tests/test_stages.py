@@ -1,0 +1,91 @@
+"""Stop sequences and single calls, as a client sees them."""
+
+import pytest
+
+from latimer.events import (
+    Block,
+    BlockStart,
+    BlockStop,
+    Delta,
+    Event,
+    Finish,
+    Reasoning,
+    Start,
+    Text,
+    ToolCall,
+    Usage,
+    check,
+)
+from latimer.stages import OneCall, StopSequences
+
+START, END = Start("m", "model"), Finish("stop", Usage(9, 9))
+
+
+def block(index: int, kind: Block, *parts: str) -> list[Event]:
+    return [BlockStart(index, kind), *(Delta(index, part) for part in parts), BlockStop(index)]
+
+
+def stopped(parts: list[str], sequences: list[str], kind: Block = Text()) -> tuple[list[str], str | None]:  # noqa: B008
+    stage = StopSequences(sequences, 11)
+    events = [out for event in [START, *block(0, kind, *parts), END] for out in stage.pass_on(event)]
+    check(events)
+    last = events[-1]
+    assert isinstance(last, Finish)
+    return [event.data for event in events if isinstance(event, Delta)], last.stop_sequence
+
+
+@pytest.mark.parametrize(
+    ("parts", "sequences", "shown", "matched"),
+    [
+        (["hello"], ["</block>"], ["hello"], None),
+        (["yes</block>no"], ["</block>"], ["yes"], "</block>"),
+        (["yes</", "blo", "ck>", "no"], ["</block>"], ["yes"], "</block>"),
+        (["</block>"], ["</block>"], [], "</block>"),
+        (["a < b", " and c"], ["</block>"], ["a < b", " and c"], None),
+        (["a <", " b"], ["</block>"], ["a ", "< b"], None),
+        (["end </blo"], ["</block>"], ["end ", "</blo"], None),
+        (["one two"], ["two", "one"], [], "one"),
+        (["abcd"], ["abcd", "bc"], ["a"], "bc"),
+        (["xabc"], ["bc", "abc"], ["x"], "abc"),
+        (["text"], [""], ["text"], None),
+        (["text"], [], ["text"], None),
+        (["你", "好吗"], ["好"], ["你"], "好"),
+    ],
+)
+def test_stop_sequences(parts: list[str], sequences: list[str], shown: list[str], matched: str | None) -> None:
+    assert stopped(parts, sequences) == (shown, matched)
+
+
+@pytest.mark.parametrize("kind", [Reasoning(), ToolCall("t", "Bash")])
+def test_only_text_is_searched(kind: Block) -> None:
+    assert stopped(["STOP"], ["STOP"], kind) == (["STOP"], None)
+
+
+def test_a_sequence_does_not_reach_over_two_blocks() -> None:
+    stage = StopSequences(["ab"], 0)
+    events = [START, *block(0, Text(), "a"), *block(1, Text(), "b"), END]
+    assert [out for event in events for out in stage.pass_on(event)] == events
+
+
+def test_after_a_match_nothing_follows_and_usage_is_an_estimate() -> None:
+    stage = StopSequences(["END"], input_estimate=100)
+    events = [out for event in [START, *block(0, Text(), "12345678END", "more"), END] for out in stage.pass_on(event)]
+    assert stage.done
+    assert events[-1] == Finish("stop", Usage(100, 3), "END")
+    assert stage.pass_on(Delta(0, "still more")) == []
+
+
+def test_one_call_keeps_text_after_a_second_call_and_its_index() -> None:
+    stage = OneCall()
+    given = [
+        START,
+        *block(0, ToolCall("a", "Bash"), "{}"),
+        *block(1, ToolCall("b", "Bash"), "{}"),
+        *block(2, Text(), "done"),
+        *block(3, ToolCall("c", "Bash"), "{}"),
+        END,
+    ]
+    events = [out for event in given for out in stage.pass_on(event)]
+    assert events[:-1] == [START, *block(0, ToolCall("a", "Bash"), "{}"), *block(1, Text(), "done")]
+    assert isinstance(events[-1], Finish)
+    assert not stage.done
