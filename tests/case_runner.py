@@ -29,6 +29,7 @@ from latimer.dialects.chat.request import Outgoing, encode_request
 from latimer.dialects.chat.response import ResponseDecoder
 from latimer.dialects.chat.stream import Reader
 from latimer.dialects.chat.tools import restored_names
+from latimer.dialects.messages.edits import apply_edits
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure
 from latimer.dialects.messages.request import OLD_VERSION, Request, decode_request
 from latimer.dialects.messages.slots import native_slots
@@ -87,7 +88,12 @@ class Case:
 
     @cached_property
     def request(self) -> Request:
-        return decode_request(self.raw_request, self.version, self.betas)
+        return self.parse(self.raw_request)
+
+    def parse(self, raw: bytes) -> Request:
+        """As the gateway does, its edits of the context included."""
+        request = decode_request(raw, self.version, self.betas)
+        return apply_edits(request, lambda: INPUT_ESTIMATE, lambda cleared: len(cleared) // 4)[0]
 
     @cached_property
     def outgoing(self) -> Outgoing:
@@ -167,7 +173,7 @@ class Case:
         user = json.loads(said.read_bytes()) if said.exists() else _reply(message["content"])
         body["messages"] += [{"role": "assistant", "content": message["content"]}, {"role": "user", "content": user}]
         body.pop("tool_choice", None)
-        return decode_request(compact(body), self.version)
+        return self.parse(compact(body))
 
     def blessed(self) -> Iterator[tuple[str, bytes]]:
         """Every expected file's name, and its content as the code has it now."""

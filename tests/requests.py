@@ -30,6 +30,7 @@ PROFILES = {
         request=RequestRules(
             max_tokens_field="max_completion_tokens", user_id="safety_identifier", session_key="prompt_cache_key"
         ),
+        tools=ToolRules(schema="openai", strict=True),
         messages=MessageRules(system_role="developer", content="parts"),
         media=MediaRules(pdf="file"),
     ),
@@ -47,7 +48,9 @@ PROFILES = {
         media=MediaRules(tool_images="native"),
         cache=CacheRules(cache_control="pass"),
     ),
-    "loops": Profile(reasoning=ReasoningRules(replay="tool_turns", control="enable_thinking")),
+    "loops": Profile(
+        reasoning=ReasoningRules(replay="tool_turns", control="enable_thinking"), tools=ToolRules(schema="gemini")
+    ),
 }
 
 PNG = base64.b64encode(files.png()).decode()
@@ -147,6 +150,22 @@ SCHEMA = st.fixed_dictionaries(
 )
 
 
+ANTHROPICS = st.one_of(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["bash_20250124", "text_editor_20250728"]), "name": st.just("a tool of Anthropic's")},
+        optional={"max_characters": st.integers(1, 10**5), "strict": st.booleans(), **MARK},
+    ),
+    st.fixed_dictionaries(
+        {"type": st.just("computer_20251124"), "display_width_px": st.just(1024), "display_height_px": st.just(768)},
+        optional={"display_number": st.just(1), "enable_zoom": st.booleans(), "defer_loading": st.booleans()},
+    ),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["computer_toolset_20260801", "browser_toolset_20260801"])},
+        optional={"configs": st.just({"zoom": {"enabled": False, "new": 1}, "fly": {"enabled": True}}), **MARK},
+    ),
+)
+
+
 @st.composite
 def tools(draw: st.DrawFn) -> list[Any]:
     """Tools with different names, some deferred, some only for code."""
@@ -165,7 +184,7 @@ def tools(draw: st.DrawFn) -> list[Any]:
     for name in names:
         tool = draw(st.fixed_dictionaries({"name": st.just(name), "input_schema": SCHEMA}, optional=rules))
         made.append({**draw(UNKNOWN), **tool})
-    return made
+    return made + draw(st.lists(ANTHROPICS, max_size=1))
 
 
 BILLING = "x-anthropic-billing-header: cc_version=2.1.330.f89; cc_entrypoint=cli;"
@@ -200,7 +219,8 @@ TOP_LEVEL = {
     "cache_control": MARKED,
     "diagnostics": st.just({"previous_message_id": "msg_0"}),
     "context_management": st.just({"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]})
-    | st.just({"edits": [{"type": "clear_tool_uses_20250919"}]}),
+    | st.just({"edits": [{"type": "clear_thinking_20251015"}, {"type": "next_year"}]})
+    | st.just({"edits": [{"type": "clear_tool_uses_20250919", "keep": {"type": "tool_uses", "value": 1}}]}),
     "fallbacks": st.just("default"),
     "fallback_credit_token": st.just({"token": "t", "mode": "best_effort"}),
     "safeguards": st.just([{"type": "dangerous_tool_use"}]),
@@ -239,7 +259,23 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     told = draw(st.lists(MESSAGE, min_size=1, max_size=4)) + draw(exchanges() | st.just([]))
     body["messages"] = [*told, {"role": "user", "content": "go on"}]
     body["tools"] = draw(tools())
-    return body | {name: draw(TOP_LEVEL[name]) for name in optional}
+    return marked_at_most(4, body | {name: draw(TOP_LEVEL[name]) for name in optional})
+
+
+def marked_at_most(room: int, body: Any) -> Any:
+    """The body without the cache marks that are too many; more than four are refused."""
+
+    def thinned(value: Any) -> Any:
+        nonlocal room
+        if isinstance(value, list):
+            return [thinned(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "cache_control" in value:
+            room -= 1
+        return {key: thinned(inner) for key, inner in value.items() if key != "cache_control" or room >= 0}
+
+    return thinned(body)
 
 
 def encoded(body: Any) -> bytes:

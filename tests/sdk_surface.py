@@ -11,6 +11,9 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+import anthropic.types.beta
+import openai.types.chat
+import pydantic
 import typing_extensions
 from anthropic.types import message_create_params as stable
 from anthropic.types.beta import message_create_params as beta
@@ -35,10 +38,25 @@ EXAMPLES: dict[str, Any] = {
     "thinking.enabled.budget_tokens": 5000,
     "tools.*.allowed_domains": f"{MARK}.example",
     "tools.*.blocked_domains": f"{MARK}.example",
+    "context_management.*.clear_thinking_20251015.keep.thinking_turns.value": 1,
+    "context_management.*.clear_tool_uses_20250919.keep.value": 1,
+    "context_management.*.clear_tool_uses_20250919.clear_at_least.value": 1,
+    "context_management.*.clear_tool_uses_20250919.trigger.tool_uses.value": 1,
 }
 """Values where any string or number would not do."""
 ASSISTANT = ("thinking", "redacted_thinking", "tool_use", "server_tool_use", "fallback", "compaction", "mcp_")
 HELLO = {"role": "user", "content": "hello"}
+
+
+def _exchange(number: int) -> list[dict[str, Any]]:
+    call = {"type": "tool_use", "id": f"toolu_{number}", "name": "Bash", "input": {"command": "ls"}}
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    result = {"type": "tool_result", "tool_use_id": f"toolu_{number}", "content": "done " * 99}
+    return [{"role": "assistant", "content": [thought, call]}, {"role": "user", "content": [result]}, HELLO]
+
+
+_HISTORY = [HELLO, *(message for number in range(5) for message in _exchange(number))]
+"""Enough for an edit of the context to have something to clear."""
 
 
 class Leaf(NamedTuple):
@@ -68,7 +86,26 @@ def request_leaves() -> dict[str, Leaf]:
     return walker.found
 
 
+def older_leaves() -> dict[str, Leaf]:
+    """What older SDKs and Claude Code send beyond the newest SDK's types, and forms that these write otherwise."""
+    schema = {"type": "json_schema", "schema": {"type": "object", "title": MARK}}
+    safeguards = [{"type": "dangerous_tool_use", "classifier_context": {"v": 1}}]
+    given: list[tuple[str, str, Any]] = [
+        ("temperature", "", 0.123456),
+        ("top_p", "", 0.123456),
+        ("top_k", "", NUMBER),
+        ("output_format", "", schema),
+        ("safeguards", "", safeguards),
+        ("stream", "true", True),
+        ("fallbacks", "default", "default"),
+    ]
+    leaves = (Leaf(path, word, value, _top({path: value}), path, _top({})) for path, word, value in given)
+    return {leaf.name: leaf for leaf in leaves}
+
+
 def _top(fields: dict[str, Any]) -> dict[str, Any]:
+    if "context_management" in fields:
+        fields = {"messages": _HISTORY} | fields
     return {"model": "claude-sonnet-5-5", "max_tokens": 2048, "messages": [HELLO]} | fields
 
 
@@ -82,6 +119,8 @@ class _Walker:
         body = build(given)
         where = _place(body, given, "") if isinstance(given, dict) else _place(build(_HERE), _HERE, "")
         assert where is not None, path
+        if path == "context_management":
+            bare = {name: field for name, field in body.items() if name != path}
         leaf = Leaf(path, value, given, body, where, bare)
         self.found.setdefault(leaf.name, leaf)
 
@@ -167,13 +206,17 @@ def _conversation(block: Any) -> dict[str, Any]:
     kind = block["type"] if isinstance(block, dict) else ""
     if kind == "tool_result":
         call = {"type": "tool_use", "id": block.get("tool_use_id"), "name": "Bash", "input": {}}
-        return _top({"messages": [HELLO, {"role": "assistant", "content": [call]}, {"role": "user", "content": [block]}]})
+        return _top(
+            {"messages": [HELLO, {"role": "assistant", "content": [call]}, {"role": "user", "content": [block]}]}
+        )
     if kind in ("tool_addition", "tool_removal"):
         tool = {"name": MARK, "input_schema": {"type": "object"}}
         return _top({"tools": [tool], "messages": [HELLO, {"role": "system", "content": [block]}, HELLO]})
     if kind == "tool_use":
         result = {"type": "tool_result", "tool_use_id": block.get("id"), "content": "done"}
-        return _top({"messages": [HELLO, {"role": "assistant", "content": [block]}, {"role": "user", "content": [result]}]})
+        return _top(
+            {"messages": [HELLO, {"role": "assistant", "content": [block]}, {"role": "user", "content": [result]}]}
+        )
     if kind.startswith(ASSISTANT) or kind.endswith("_tool_result"):
         return _top({"messages": [HELLO, {"role": "assistant", "content": [block]}, HELLO]})
     return _top({"messages": [{"role": "user", "content": [block]}]})
@@ -183,6 +226,8 @@ def _conversation(block: Any) -> dict[str, Any]:
 
 
 def hints(kind: Any) -> dict[str, Any]:
+    if issubclass(kind, pydantic.BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
     return get_type_hints(kind, include_extras=True)
 
 
@@ -238,3 +283,125 @@ def example(kind: Any, path: str, word: str = MARK) -> Any:
     if given is not None:
         return given
     return (NUMBER if word == MARK else 1) if kind is int else word
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+def answer_names() -> set[str]:
+    """Everything that the SDK can read in an answer, whole or streamed, as `names_in` would call it."""
+    found: set[str] = set()
+    visited: set[tuple[Any, str]] = set()
+    for package in (anthropic.types, anthropic.types.beta):
+        prefix = "Beta" if package is anthropic.types.beta else ""
+        for kind in (f"{prefix}Message", f"{prefix}RawMessageStreamEvent"):
+            _read_names(getattr(package, kind), "message", found, visited)
+    errors = anthropic.types.shared.error_type.ErrorType
+    return found | {f"error.type={word}" for word in get_args(errors)} | {"error", "error.message", "error.details"}
+
+
+def beta_names() -> set[str]:
+    """The values of `anthropic-beta` that the SDK knows."""
+    return {
+        word for part in members(anthropic.types.anthropic_beta_param.AnthropicBetaParam) for word in get_args(part)
+    }
+
+
+def _read_names(hint: Any, path: str, found: set[str], visited: set[tuple[Any, str]]) -> None:
+    if path.endswith(".definition"):
+        return  # a tool, as requests have it
+    for kind in members(hint):
+        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+            base = _base(path, tag_of(kind), kind.__name__)
+            if (kind, base) in visited:
+                continue
+            visited.add((kind, base))
+            found.add(base)
+            for name, field in kind.model_fields.items():
+                if name != "type":
+                    found.add(f"{base}.{name}")
+                    _read_names(field.annotation, f"{base}.{name}", found, visited)
+        elif get_origin(kind) is Literal:
+            found |= {f"{path}={word}" for word in get_args(kind)}
+        elif get_args(kind) and get_origin(kind) is not dict:
+            _read_names(get_args(kind)[0], path, found, visited)
+
+
+def _base(path: str, tag: str, kind: str) -> str:
+    """Blocks, deltas, events and usage have the same name wherever they stand."""
+    if kind.endswith("Event"):
+        return f"event.{tag}"
+    if tag.endswith("_delta"):
+        return f"delta.{tag}"
+    if tag == "message":
+        return "message" if kind.endswith("Message") else f"usage.iterations.{tag}"
+    if path.split(".")[-1] == "usage":
+        return "usage"
+    if path.split(".")[-1] == "stop_details":
+        return "stop_details"
+    if path in ("message.content", "event.content_block_start.content_block"):
+        return f"content.{tag}"
+    return f"{path}.{tag}" if tag and not tag.startswith("message_") else path
+
+
+def names_in(value: Any, path: str = "message") -> set[str]:
+    """What stands in an answer, by the same names; what is null stands there for nothing."""
+    if isinstance(value, list):
+        return {name for inner in value for name in names_in(inner, path)}
+    if not isinstance(value, dict):
+        return {path, f"{path}={value}"} if isinstance(value, str) and len(value) < 50 else {path}
+    tag = str(value.get("type", ""))
+    event = path == "message" and tag not in ("", "message")
+    base = _base(path, tag, f"{tag}Event" if event else "Message" if tag == "message" else "")
+    found = {base}
+    for name, inner in value.items():
+        if name != "type" and inner is not None:
+            found |= {f"{base}.{name}"} | names_in(inner, f"{base}.{name}")
+    return found
+
+
+# --- upstream's answers ---------------------------------------------------------------------------------------------
+
+
+def upstream_leaves() -> dict[str, dict[str, Any]]:
+    """Each field of OpenAI's answers, with a whole answer that has it."""
+    found: dict[str, dict[str, Any]] = {}
+    _upstream(openai.types.chat.ChatCompletion, "", lambda value: value, found)
+    return found
+
+
+def plain_answer() -> dict[str, Any]:
+    message = {"role": "assistant", "content": "Hello."}
+    return {
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "usage": {"prompt_tokens": 50, "completion_tokens": 40, "total_tokens": 90},
+    }  # fmt: skip
+
+
+def _upstream(kind: Any, path: str, build: Build, found: dict[str, dict[str, Any]]) -> None:
+    for name, field in kind.model_fields.items():
+        inner = f"{path}.{name}" if path else name
+
+        def put(value: Any, name: str = name) -> dict[str, Any]:
+            return build({name: value})
+
+        for part in members(field.annotation):
+            _upstream_value(part, inner, put, found)
+
+
+def _upstream_value(hint: Any, path: str, build: Build, found: dict[str, dict[str, Any]]) -> None:
+    if isinstance(hint, type) and issubclass(hint, pydantic.BaseModel):
+        tag = tag_of(hint)
+        _upstream(hint, f"{path}.{tag}" if tag else path, lambda v: build(v | ({"type": tag} if tag else {})), found)
+    elif get_origin(hint) is Literal:
+        for word in get_args(hint):
+            found.setdefault(f"{path}={word}", build(word))
+    elif get_origin(hint) is dict:
+        found.setdefault(path, build({"key": True}))
+    elif get_args(hint):
+        for part in members(get_args(hint)[0]):
+            _upstream_value(part, path, lambda v: build([v]), found)
+    elif hint is not type(None):
+        word = json.dumps({MARK: 1}) if path.endswith(".arguments") else MARK
+        found.setdefault(path, build(17 if hint is int else 0.5 if hint is float else hint is bool or word))

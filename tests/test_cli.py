@@ -371,3 +371,4 @@ def test_the_page_is_what_the_code_says() -> None:
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
     assert generate.PAGE.read_text("utf-8") == generate.page(), "run: python docs/generate.py"
+    assert generate.CHAT_PAGE.read_text("utf-8") == generate.chat_page(), "run: python docs/generate.py"

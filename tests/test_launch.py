@@ -6,11 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from latimer import launch
 from latimer.errors import ConfigError
-from latimer.launch import claude_environment, claude_variables, conflicting, find_claude, run_claude, run_loop
+from latimer.launch import (
+    claude_environment,
+    claude_variables,
+    conflicting,
+    find_claude,
+    permission_arguments,
+    run_claude,
+    run_loop,
+)
+from latimer.policy.auto_mode import AutoMode
 from latimer.policy.config import Config, parse
 from latimer.policy.routing import routes_for
 
@@ -37,6 +47,34 @@ def program(path: Path, body: str) -> Path:
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
     return path
+
+
+# --- permission_arguments ---
+
+
+@pytest.mark.parametrize("arguments", [[], ["-c"], ["fix the tests"], ["--model", "opus"]])
+def test_without_a_reviewer_there_is_no_auto_mode(config: Config, arguments: list[str]) -> None:
+    assert permission_arguments(config, arguments) == ("--settings", '{"disableAutoMode":"disable"}')
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--permission-mode", "auto"],
+        ["--permission-mode=plan"],
+        ["--dangerously-skip-permissions"],
+        ["--settings", "my.json"],
+        ["-p", "hello"],
+        ["hello", "--print"],
+    ],
+)
+def test_what_the_user_says_about_permissions_counts(config: Config, arguments: list[str]) -> None:
+    assert permission_arguments(config, arguments) == ()
+
+
+def test_with_a_reviewer_auto_mode_is_left_as_it_is(config: Config) -> None:
+    reviewed = msgspec.structs.replace(config, auto_mode=AutoMode("small/quick"))
+    assert permission_arguments(reviewed, []) == ()
 
 
 # --- find_claude ---

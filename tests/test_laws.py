@@ -358,10 +358,10 @@ FITTING = {
 
 
 def assert_strict(stream: bytes) -> None:
-    """Framing as Anthropic's own: a name and one line of data that repeats it; blocks in order; fitting deltas."""
+    """Framing as Anthropic's own, comments aside: a name and one line of data that repeats it; fitting deltas in order."""
     index, kind = -1, ""
     for frame in stream.decode().split("\n\n")[:-1]:
-        name, data = frame.split("\n")
+        name, data = (line for line in frame.split("\n") if not line.startswith(":"))
         event = json.loads(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"
         if event["type"] == "content_block_start":

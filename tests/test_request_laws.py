@@ -10,6 +10,7 @@ from msgspec import Raw
 from msgspec import json as typed
 
 from latimer.dialects.chat.request import Outgoing, encode_request
+from latimer.dialects.messages.edits import apply_edits
 from latimer.dialects.messages.request import decode_request
 from latimer.errors import Rejection
 from latimer.report import header
@@ -28,7 +29,7 @@ PROFILES = st.sampled_from(sorted(requests.PROFILES))
 
 
 def encode(body: Any, profile: str) -> Outgoing:
-    request = decode_request(requests.encoded(body))
+    request, _ = apply_edits(decode_request(requests.encoded(body)), lambda: 10**6, len)
     return encode_request(request, model="model", route=ROUTE, profile=requests.PROFILES[profile])
 
 

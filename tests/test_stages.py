@@ -9,6 +9,7 @@ from latimer.events import (
     Delta,
     Event,
     Finish,
+    Member,
     Reasoning,
     Start,
     Text,
@@ -16,7 +17,7 @@ from latimer.events import (
     Usage,
     check,
 )
-from latimer.stages import OneCall, StopSequences
+from latimer.stages import OneCall, StopSequences, Toolsets, VisibleLimit
 
 START, END = Start("m", "model"), Finish("stop", Usage(9, 9))
 
@@ -89,3 +90,42 @@ def test_one_call_keeps_text_after_a_second_call_and_its_index() -> None:
     assert events[:-1] == [START, *block(0, ToolCall("a", "Bash"), "{}"), *block(1, Text(), "done")]
     assert isinstance(events[-1], Finish)
     assert not stage.done
+
+
+# --- VisibleLimit ---
+
+
+def limited(tokens: int, *events: Event) -> list[Event]:
+    stage = VisibleLimit(tokens, 11)
+    told = [out for event in [START, *events, END] for out in stage.pass_on(event)]
+    check(told)
+    return told
+
+
+def test_what_is_within_the_limit_passes() -> None:
+    events = [*block(0, Reasoning(), "x" * 999), *block(1, Text(), "four", "more"), *block(2, ToolCall("a", "b"), "{}")]
+    assert limited(3, *events) == [START, *events, END]
+
+
+@pytest.mark.parametrize("parts", [["abcdefghij"], ["abcdefgh", "ij"], ["a"] * 9, ["abcd", "efghi"]])
+def test_text_ends_at_the_limit(parts: list[str]) -> None:
+    told = limited(2, *block(0, Text(), *parts), *block(1, Text(), "more"))
+    assert len("".join(event.data for event in told if isinstance(event, Delta))) == 8
+    assert told[-1] == Finish("length", Usage(11, 2))
+
+
+def test_a_character_is_not_divided() -> None:
+    told = limited(1, *block(0, Text(), "你好"))
+    assert [event.data for event in told if isinstance(event, Delta)] == ["你"]
+
+
+def test_a_call_that_is_cut_off_says_so() -> None:
+    told = limited(1, *block(0, ToolCall("a", "b"), '{"command": "make"}'))
+    assert told[-1] == Finish("length", Usage(11, 1))
+
+
+def test_a_members_call_gets_the_clients_name_for_it() -> None:
+    stage = Toolsets({"computer__key": Member("computer", "key")})
+    given = [*block(0, ToolCall("a", "computer__key"), "{}"), *block(1, ToolCall("b", "Bash"), "{}"), END]
+    expected = [*block(0, ToolCall("a", "key", "computer"), "{}"), *block(1, ToolCall("b", "Bash"), "{}"), END]
+    assert [out for event in given for out in stage.pass_on(event)] == expected

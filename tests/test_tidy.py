@@ -36,7 +36,13 @@ TESTED_ELSEWHERE = {
     "policy/catalog.py": "tests/policy/test_routing.py",
     "policy/presets/__init__.py": "tests/policy/test_profiles.py",
     "policy/tables.py": "tests/policy/test_config.py",
+    "dialects/client_tool_data.py": "data; tests/dialects/test_client_tools.py",
+    "dialects/schema_dialects.py": "data; tests/dialects/test_schemas.py",
     "dialects/chat/causes.py": "tests/dialects/chat/test_errors.py",
+    "dialects/chat/surface/answer.py": "data; tests/dialects/test_surface.py",
+    "dialects/chat/surface/blocks.py": "data; tests/dialects/test_surface.py",
+    "dialects/chat/surface/request.py": "data; tests/dialects/test_surface.py",
+    "dialects/chat/surface/tools.py": "data; tests/dialects/test_surface.py",
     "dialects/chat/error_body.py": "tests/dialects/chat/test_errors.py",
     "dialects/chat/waits.py": "tests/dialects/chat/test_errors.py",
 }

@@ -152,7 +152,7 @@ def run(
     program = str(find_claude(claude))
     # Claude Code draws on the whole terminal, so nothing else may write there.
     _log_to(log_file or Path(os.devnull), log_level)
-    return _in_loop(_run, settings, [program, *claude_arguments])
+    return _in_loop(_run, settings, [program, *_permission_arguments(settings, claude_arguments), *claude_arguments])
 
 
 @app.command(short_help="Run the proxy in the foreground.")
@@ -325,6 +325,15 @@ async def _run(settings: Config, command: list[str]) -> int:
         window, most = await _asked_limits(private)
         environment = claude_environment(url, token, private, window, most, os.environ)
         return await run_claude(command, environment)
+
+
+def _permission_arguments(settings: Config, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    from latimer.launch import AUTO_MODE_IS_OFF, permission_arguments
+
+    more = permission_arguments(settings, arguments) if sys.stdin.isatty() else ()
+    if more:
+        click.echo(f"latimer: {AUTO_MODE_IS_OFF}", err=True)
+    return more
 
 
 def _limits(settings: Config) -> tuple[int, int]:

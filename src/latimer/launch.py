@@ -34,6 +34,15 @@ INSTALL = (
     "or name the program with --claude PATH (LATIMER_CLAUDE)"
 )
 
+NO_AUTO_MODE = ("--settings", '{"disableAutoMode":"disable"}')
+"""Keeps the user's own default mode. `--permission-mode` would replace it, and leave auto mode within reach."""
+AUTO_MODE_IS_OFF = (
+    "auto mode is off, since no model reviews tool calls: name one with [auto_mode] classifier (docs/auto-mode.md), or "
+    "choose yourself with -- --permission-mode MODE"
+)
+_CHOOSES_A_MODE = ("--permission-mode", "--dangerously-skip-permissions", "--settings", "-p", "--print")
+"""Without a screen auto mode is not the default, and nobody would read why it is off."""
+
 _CONFLICTING = re.compile(
     r"ANTHROPIC_.*|_CLAUDE_CODE_ASSUME_FIRST_PARTY_BASE_URL"
     r"|CLAUDE_CODE_(USE_(ANTHROPIC_AWS|ANTHROPIC_GOOGLE_CLOUD|BEDROCK|FOUNDRY|GATEWAY|MANTLE|VERTEX)|SKIP_.*_AUTH"
@@ -62,6 +71,16 @@ def find_claude(named: str = "") -> Path:
         if place.is_file() and os.access(place, os.X_OK):
             return place
     raise ConfigError(INSTALL)
+
+
+def permission_arguments(config: Config, arguments: Sequence[str]) -> tuple[str, ...]:
+    """What an interactive Claude Code must be told besides the user's arguments, so that its permission mode works.
+
+    It starts in auto mode, which needs a server that reviews tool calls; without one it refuses to run what matters.
+    """
+    if config.auto_mode.classifier or any(argument.split("=")[0] in _CHOOSES_A_MODE for argument in arguments):
+        return ()
+    return NO_AUTO_MODE
 
 
 def conflicting(environ: Mapping[str, str]) -> list[str]:

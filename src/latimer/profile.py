@@ -91,7 +91,8 @@ class ToolRules(Struct, frozen=True, forbid_unknown_fields=True):
     repair_arguments: bool = True
     """Whether malformed arguments are mended and brought to their schema's types; else malformed ones fail the answer."""
     max_count: int = 128
-    """Most tools in one request; of more, those that can be searched for are loaded when they are found."""
+    """Most tools in one request, 0 for any number; of more, those that can be searched for are loaded when they are
+    found, and of what is still too many the last MCP tools are left out."""
 
 
 class MessageRules(Struct, frozen=True, forbid_unknown_fields=True):

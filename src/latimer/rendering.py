@@ -20,7 +20,7 @@ MAX_SIDE = 1568
 MAX_SCALE = 2.0
 """Pixels per point, of which an inch has 72: a small page gains nothing from more."""
 QUALITY = 80
-"""Of the JPEG: print stays readable, and a page takes a tenth of the bytes that it takes as PNG."""
+"""Of the JPEG: print stays readable, and a scan takes a fraction of the bytes that it takes as PNG."""
 MAX_PAGE_IMAGES = 20
 """Of one document. Past 20 images Anthropic wants smaller ones, and providers begin to refuse."""
 REMEMBERED_BYTES = 64 * 1024 * 1024

@@ -120,10 +120,11 @@ class ClaudeCode:
         command = [str(binary(self.version)), "--model", model, "--output-format", "stream-json", "--verbose"]
         command += ["-c"] if more else []
         command += [*flags, "-p", prompt]
-        return self._run(command, {**self._environment, **(environment or {})}, timeout)
+        return self._run(command, {**self.variables, **(environment or {})}, timeout)
 
     @cached_property
-    def _environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """The client's environment."""
         return {
             "PATH": "/usr/bin:/bin",
             "HOME": str(self.home),

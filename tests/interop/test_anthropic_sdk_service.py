@@ -186,7 +186,6 @@ def test_sampling_by_api_version(sdk: Sdk) -> None:
     [
         ({"compaction": {"type": "summarize"}}, "compaction"),
         ({"fallbacks": [{"model": "claude-haiku-5"}]}, "fallbacks"),
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "web_search"),
         ({"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}, "code_execution"),
         ({"mcp_servers": [{"type": "url", "name": "x", "url": "https://example.invalid"}]}, "mcp_servers"),
         ({"container": "c_1"}, "container"),

@@ -44,12 +44,11 @@ def test_a_pdf_of_three_pages_and_a_picture(version: str, tmp_path: Path) -> Non
         pdf, picture = claude.project / "cargo.pdf", claude.project / "red.png"
         pdf.write_bytes(files.pdf(*PAGES))
         picture.write_bytes(files.png())
-        upstream.play(
-            [read(pdf), read(picture), coding.bash("echo goes on"), Say("Read it all."), Say("Still here.")],
-            rules=BLIND,
-        )
+        step = Say(calls=(coding.bash("echo goes on"),))
+        upstream.play([read(pdf), read(picture), step, Say("Read it all."), Say("Still here.")], rules=BLIND)
         run = claude.ask("read both", *SKIP_PERMISSIONS)
         assert (run.text, run.failed) == ("Read it all.", False)
+        assert [use["name"] for use in run.tool_uses] == ["Read", "Read", "Bash"]
         assert_markers(upstream)
         assert UNSEEN in upstream.last.text, conversation(upstream.last)
         assert claude.ask("and now?", *SKIP_PERMISSIONS, more=True).text == "Still here."

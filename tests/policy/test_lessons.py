@@ -88,6 +88,15 @@ WORDS: list[tuple[int, str, Profile]] = [
     (400, "The model only supports text input", NO_IMAGES),
     (400, "max_tokens is too large: 128000. This model supports at most 16384 completion tokens", request(max_output=16_384)),
     (400, "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", request(max_output=8192)),
+    (400, "Invalid 'tools': array too long. Expected an array with maximum length 64, but got an array with length 240 instead.", tools(max_count=64)),
+    (400, "'tools' : maximum number of items is 64", tools(max_count=64)),
+    (400, "tools.function.parameters is not a valid moonshot flavored json schema, details: <At path 'properties.X': type is not defined>", tools(schema="mfjs")),
+    (400, "Failed to initialize samplers: failed to parse grammar", tools(schema="grammar")),
+    (400, "JSON schema conversion failed:\nPattern must start with '^' and end with '$'", tools(schema="grammar")),
+    (400, "Invalid schema for function 'f': schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.", tools(schema="openai")),
+    (400, "Invalid schema for function 'f': In context=('properties', 'x'), array schema missing items.", tools(schema="openai")),
+    (400, "* GenerateContentRequest.tools[0].function_declarations[93].parameters.properties[url].format: only 'enum' and 'date-time' are supported for STRING type", tools(schema="gemini")),
+    (400, "Invalid JSON payload received. Unknown name \"$schema\" at 'tools[0].function_declarations[43].parameters': Cannot find field.", tools(schema="gemini")),
 ]  # fmt: skip
 
 NO_FILES = [
@@ -119,6 +128,7 @@ NOTHING: list[tuple[int, str, str]] = [
     ),
     (400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set', ""),
     (400, "Requests with max_tokens > 4096 must have stream=true", ""),
+    (400, "Invalid 'messages[3].tool_calls': array too long. Expected an array with maximum length 128.", ""),
     (400, "went wrong", ""),
     (400, "", ""),
     (401, "Unknown parameter: 'user'", "user"),

@@ -92,7 +92,8 @@ REPAIRED: list[tuple[str, Any, Any, str]] = [
     ('{"command": "say "hi", then", "timeout": 5}', BASH, {"command": 'say "hi", then', "timeout": 5}, kinds.SYNTAX),
     ('{"command": "x", \'timeout\': "5"}', BASH, {"command": "x", "timeout": 5}, kinds.SYNTAX),
     ('{"command": "x", "flag": True}', BASH, {"command": "x", "flag": True}, kinds.SYNTAX),
-    ('{"command": "x", "todos": [{"text": "a\nb"},]}', BASH, {"command": "x", "todos": [{"text": "a\nb"}]}, kinds.SYNTAX),
+    ('{"command": "x", "todos": [{"text": "a\nb"},]}', BASH,
+     {"command": "x", "todos": [{"text": "a\nb"}]}, kinds.SYNTAX),
     ('{"command": "x", "timeout": "5\n"}', BASH, {"command": "x", "timeout": 5}, kinds.SYNTAX),
     ('{"command": "ls"', BASH, {"command": "ls"}, kinds.CLOSERS),
     ('{"command": "ls", "todos": [{"text": "a"}', BASH, {"command": "ls", "todos": [{"text": "a"}]}, kinds.CLOSERS),
@@ -208,7 +209,14 @@ def test_long_strings_are_live() -> None:
 
 
 def test_a_cut_call_stays_as_it_came() -> None:
-    for text in ['{"command": "ls", "timeout": "1', '{"pages": "', '{"command": "l', "{'command': 'l", '```json\n{"c', "{"]:
+    for text in [
+        '{"command": "ls", "timeout": "1',
+        '{"pages": "',
+        '{"command": "l',
+        "{'command': 'l",
+        '```json\n{"c',
+        "{",
+    ]:
         arguments = ArgumentText(Parameters(BASH))
         assert arguments.feed(text) + arguments.rest() == text
     arguments = ArgumentText(Parameters(WRITE))

@@ -60,7 +60,9 @@ def test_a_call_is_mended_when_the_answer_has_ended() -> None:
 
 
 def test_several_malformed_calls() -> None:
-    out = passed(START, *call(0, "{'command': 'ls'}"), *call(1, "{'command': 'a'}"), *call(2, '{"command": "b",}'), DONE)
+    out = passed(
+        START, *call(0, "{'command': 'ls'}"), *call(1, "{'command': 'a'}"), *call(2, '{"command": "b",}'), DONE
+    )
     assert inputs(out) == ['{"command":"ls"}', '{"command":"a"}', '{"command": "b"}']
 
 
@@ -101,7 +103,7 @@ def test_text_and_reasoning_pass() -> None:
     assert passed(*events) == events
 
 
-@given(st.data(), st.lists(strategies.arguments() | st.text('{}[]",:\'abc\\n ', max_size=12), max_size=3))
+@given(st.data(), st.lists(strategies.arguments() | st.text("{}[]\",:'abc\\n ", max_size=12), max_size=3))
 def test_whatever_is_called_the_client_gets_objects_or_a_failure(data: st.DataObject, texts: list[str]) -> None:
     calls: list[Event] = []
     for index, text in enumerate(texts):

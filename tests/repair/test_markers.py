@@ -22,7 +22,14 @@ def test_no_form_is_given_up_or_decided_before_its_end(form: str) -> None:
 
 def test_other_text_is_given_up_soon() -> None:
     """So that it is shown again: with the first word that no call has there."""
-    for text in ["<tool_call> tag", "<tool_call>Bush", '<tool_call>{"b', '```json\n{"name": "x"', "<function=Ls", "[TOOL_CALLS]!"]:
+    for text in [
+        "<tool_call> tag",
+        "<tool_call>Bush",
+        '<tool_call>{"b',
+        '```json\n{"name": "x"',
+        "<function=Ls",
+        "[TOOL_CALLS]!",
+    ]:
         with pytest.raises(Mismatch):
             read(Cursor(text, 0, final=False), TOOLS)
 

@@ -84,6 +84,14 @@ def test_defaults_must_fit() -> None:
     assert (known.default("a"), known.default("b"), known.default("c")) == (None, (None,), None)
 
 
+def test_a_schema_that_refers_to_itself_ends() -> None:
+    loop = {"$ref": "#/properties/x"}
+    known = parameters({"anyOf": [loop, loop, {"type": "integer"}], "type": "integer"})
+    assert known.coerced("x", {"a": [1]}) == {"a": [1]}
+    tree = {"anyOf": [{"type": "integer"}, {"type": "array", "items": loop}]}
+    assert parameters(tree).coerced("x", ["1", [2, ["3"]]]) == [1, [2, [3]]]
+
+
 @given(strategies.VALUES, strategies.VALUES)
 def test_any_schema_is_survived(schema: Any, value: Any) -> None:
     known = parameters(schema)

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  # DeepSeek's marks have full-width bars
 """Calls written as text, in every form and every split; and text that is none."""
 
 import json
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latimer.dialects.chat.tools import upstream_name
 from latimer.errors import Failure
 from latimer.events import (
     BlockStart,
@@ -118,11 +120,11 @@ def test_several_calls() -> None:
     hermes = f"<tool_call>\n{CALL}\n</tool_call>\n{LIST_JOBS}"
     both = [("Bash", ARGUMENTS), ("CronList", {})]
     assert read(hermes) == both
-    assert read(f"<function_calls>\n{INVOKE}\n<invoke name=\"CronList\">\n</invoke>\n</function_calls>") == both
-    assert read(f"[TOOL_CALLS][{CALL}, {{\"name\": \"CronList\", \"arguments\": {{}}}}]") == both
+    assert read(f'<function_calls>\n{INVOKE}\n<invoke name="CronList">\n</invoke>\n</function_calls>') == both
+    assert read(f'[TOOL_CALLS][{CALL}, {{"name": "CronList", "arguments": {{}}}}]') == both
     assert read(f"{FUNCTION}\n<function=CronList>\n</function>") == both
     assert read("<tool_call>CronList</tool_call>") == [("CronList", {})]
-    assert read(f"<|python_tag|>{CALL}; {{\"name\": \"CronList\", \"parameters\": {{}}}}") == both
+    assert read(f'<|python_tag|>{CALL}; {{"name": "CronList", "parameters": {{}}}}') == both
     assert read(f"```json\n{CALL}\n```\n\n```json\n{CALL}\n```") == [("Bash", ARGUMENTS)] * 2
 
 
@@ -146,9 +148,11 @@ def test_values_are_typed_by_the_schema_only() -> None:
 
 def test_values_keep_their_space_and_their_tags() -> None:
     content = "  <parameter=x>\n</parameter>\n\ttwo\n\n"
-    text = f"<function=Write>\n<parameter=file_path>\na\n</parameter>\n<parameter=content>\n{content}\n</parameter>\n</function>"
+    path = "<parameter=file_path>\na\n</parameter>"
+    text = f"<function=Write>\n{path}\n<parameter=content>\n{content}\n</parameter>\n</function>"
     assert read(text) == [("Write", {"file_path": "a", "content": content})]
-    glm = f"<tool_call>Write\n<arg_key>file_path</arg_key>\n<arg_value>a</arg_value>\n<arg_key>content</arg_key>\n<arg_value>x\n</arg_value>\n</tool_call>"
+    path = "<arg_key>file_path</arg_key>\n<arg_value>a</arg_value>"
+    glm = f"<tool_call>Write\n{path}\n<arg_key>content</arg_key>\n<arg_value>x\n</arg_value>\n</tool_call>"
     assert read(glm) == [("Write", {"file_path": "a", "content": "x\n"})]
 
 
@@ -159,10 +163,10 @@ def test_a_call_may_hold_the_marks_of_one() -> None:
 
 
 def test_a_name_is_the_clients() -> None:
-    from latimer.dialects.chat.tools import upstream_name
-
     for name in (LONG_NAME, upstream_name(LONG_NAME)):
-        assert read(f'<tool_call>{{"name": "{name}", "arguments": {{"q": "x"}}}}</tool_call>') == [(LONG_NAME, {"q": "x"})]
+        assert read(f'<tool_call>{{"name": "{name}", "arguments": {{"q": "x"}}}}</tool_call>') == [
+            (LONG_NAME, {"q": "x"})
+        ]
 
 
 def test_what_quotes_do_not_add_up_is_read_up_to_the_end_mark() -> None:
@@ -172,7 +176,10 @@ def test_what_quotes_do_not_add_up_is_read_up_to_the_end_mark() -> None:
 
 def test_ids_and_finish() -> None:
     out = passed(answer([f"<tool_call>{CALL}</tool_call>\n{LIST_JOBS}"]))
-    assert [e.block.id for e in out if isinstance(e, BlockStart) and isinstance(e.block, ToolCall)] == ["toolu_0", "toolu_1"]
+    assert [e.block.id for e in out if isinstance(e, BlockStart) and isinstance(e.block, ToolCall)] == [
+        "toolu_0",
+        "toolu_1",
+    ]
     assert out[-1] == ending("tool_call")
     assert passed(answer([ONE_CALL["hermes"]], "length"))[-1] == ending("length")
     staged = stage()
@@ -229,7 +236,10 @@ def test_text_is_held_from_a_possible_opener_only() -> None:
     assert staged.pass_on(plain)[0] is plain
 
 
-@given(st.data(), st.lists(st.sampled_from([*ONE_CALL.values(), *PROSE.values(), "\n", " ", "a", "`", "```\n", "<"]), max_size=4))
+@given(
+    st.data(),
+    st.lists(st.sampled_from([*ONE_CALL.values(), *PROSE.values(), "\n", " ", "a", "`", "```\n", "<"]), max_size=4),
+)
 def test_any_split_of_any_mixture_gives_the_same(data: st.DataObject, parts: list[str]) -> None:
     text = "".join(parts)
     if text:
@@ -237,10 +247,9 @@ def test_any_split_of_any_mixture_gives_the_same(data: st.DataObject, parts: lis
         assert reading.merged(passed(answer(split))) == reading.merged(passed(answer([text])))
 
 
-FRAGMENTS = st.sampled_from(
-    ["<tool_call>", "</tool_call>", "<function=", "Bash", ">", "{", "}", '"name"', ":", '"', "<", "[", "`", "~~~", "\n", " ", "x",
-     "[TOOL_CALLS]", "<|python_tag|>", "<invoke name=", "<parameter=", "```", "json", "<|tool_call_begin|>", "<｜tool▁call▁begin｜>"]
-)  # fmt: skip
+TAGS = ["<tool_call>", "</tool_call>", "<function=", "<invoke name=", "<parameter=", "<|tool_call_begin|>"]
+MARKS = ["[TOOL_CALLS]", "<|python_tag|>", "<｜tool▁call▁begin｜>", "```", "~~~", "`", "json", "Bash", '"name"']
+FRAGMENTS = st.sampled_from([*TAGS, *MARKS, *'<>{}[":, \nx'])
 
 
 @given(st.lists(FRAGMENTS, min_size=1, max_size=12), st.data())

@@ -1,4 +1,5 @@
-"""Tool calls as models write them: one call of Bash each, `ls -la` with a timeout of 5, unless a name says otherwise."""
+# ruff: noqa: RUF001  # DeepSeek's marks have full-width bars
+"""Tool calls as models write them, each form with one and the same call; and text in which there is none."""
 
 import json
 
@@ -40,13 +41,20 @@ FUNCTION = (
 )
 PARAMETERS = '<parameter name="command">ls -la</parameter>\n<parameter name="timeout">5</parameter>'
 INVOKE = f'<invoke name="Bash">\n{PARAMETERS}\n</invoke>'
-GLM = "Bash\n<arg_key>command</arg_key>\n<arg_value>ls -la</arg_value>\n<arg_key>timeout</arg_key>\n<arg_value>5</arg_value>\n"
+GLM = (
+    "Bash\n<arg_key>command</arg_key>\n<arg_value>ls -la</arg_value>\n"
+    "<arg_key>timeout</arg_key>\n<arg_value>5</arg_value>\n"
+)
 KIMI = f"<|tool_call_begin|>functions.Bash:0<|tool_call_argument_begin|>{BODY}<|tool_call_end|>"
 V3 = f"<｜tool▁call▁begin｜>function<｜tool▁sep｜>Bash\n```json\n{BODY}\n```<｜tool▁call▁end｜>"
 V31 = f"<｜tool▁call▁begin｜>Bash<｜tool▁sep｜>{BODY}<｜tool▁call▁end｜>"
-DSML = INVOKE.replace("<invoke", "<｜DSML｜invoke").replace("</invoke", "</｜DSML｜invoke").replace(
-    "<parameter", "<｜DSML｜parameter"
-).replace("</parameter", "</｜DSML｜parameter").replace('"command">', '"command" string="true">')
+DSML = (
+    INVOKE.replace("<invoke", "<｜DSML｜invoke")
+    .replace("</invoke", "</｜DSML｜invoke")
+    .replace("<parameter", "<｜DSML｜parameter")
+    .replace("</parameter", "</｜DSML｜parameter")
+    .replace('"command">', '"command" string="true">')
+)
 
 ONE_CALL: dict[str, str] = {
     "hermes": f"<tool_call>\n{CALL}\n</tool_call>",
@@ -56,7 +64,7 @@ ONE_CALL: dict[str, str] = {
     "hermes, arguments first": f"<tool_call>{json.dumps({'arguments': ARGUMENTS, 'name': 'Bash'})}</tool_call>",
     "hermes, parameters": f"<tool_call>{CALL.replace('arguments', 'parameters')}</tool_call>",
     "hermes, trailing comma": f"<tool_call>{CALL[:-1]},}}</tool_call>",
-    "hermes, single quotes": "<tool_call>{'name': 'Bash', 'arguments': {'command': 'ls -la', 'timeout': 5}}</tool_call>",
+    "hermes, single quotes": f"<tool_call>{{'name': 'Bash', 'arguments': {ARGUMENTS}}}</tool_call>",
     "function_call": f"<function_call>{CALL}</function_call>",
     "tools": f"<tools>\n{CALL}\n</tools>",
     "qwen3-coder": f"<tool_call>\n{FUNCTION}\n</tool_call>",
@@ -84,7 +92,7 @@ ONE_CALL: dict[str, str] = {
     "mistral, with an id": f"[TOOL_CALLS]Bash[CALL_ID]abc123def[ARGS]{BODY}",
     "fenced": f"```json\n{CALL}\n```",
     "fenced, plain": f"```\n{json.dumps({'name': 'Bash', 'input': ARGUMENTS})}\n```\n",
-    "fenced, openai": f"```json\n{json.dumps({'type': 'function', 'function': {'name': 'Bash', 'arguments': ARGUMENTS}})}\n```",
+    "fenced, openai": f'```json\n{{"type": "function", "function": {CALL}}}\n```',
 }
 """Each form of one and the same call."""
 WITHOUT_TEXT: dict[str, str] = {"bare": CALL, "bare, in a list": f"[{CALL}]"}
@@ -92,7 +100,8 @@ WITHOUT_TEXT: dict[str, str] = {"bare": CALL, "bare, in a list": f"[{CALL}]"}
 
 PROSE = {
     "name of a tag": "Models write <tool_call> before a call and </tool_call> behind it.",
-    "tags of html": "<div><p>a < b</p><tools></tools>\n<table>\n</table></div> [link](x) [TOOL_CALLS] is Mistral's mark.",
+    "tags of html": "<div><p>a < b</p><tools></tools>\n<table>\n</table></div>",
+    "brackets": "[link](x) [TOOL_CALLS] is Mistral's mark.",
     "inline code": f"The form is `<tool_call>{CALL}</tool_call>`, as Hermes has it.",
     "double inline code": f"The form is ``<tool_call>`{CALL}</tool_call>``.",
     "code fence": f"Like this:\n\n```xml\n<tool_call>\n{CALL}\n</tool_call>\n```\n",

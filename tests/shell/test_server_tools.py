@@ -122,6 +122,15 @@ async def test_the_next_turn_continues_where_the_rounds_ended(stream: bool, disp
     assert [message["role"] for message in after["messages"]] == ["user", "assistant", "tool", "assistant", "user"]
 
 
+async def test_a_system_message_until_the_next_user_message_outlives_the_rounds() -> None:
+    note = {"role": "system", "content": "a note", "clear_at": "next_user_message"}
+    async with searching(LOOK, DONE) as (client, upstream):
+        await ask(client, tools=[SEARCH], messages=[{"role": "user", "content": "hi"}, note])
+    first, second = (exchange.body["messages"] for exchange in upstream.exchanges)
+    assert second[:2] == first
+    assert first[1]["content"] == "a note"
+
+
 async def test_without_the_tool_the_history_is_told_as_text() -> None:
     async with searching(LOOK, DONE, DONE) as (client, upstream):
         user = {"role": "user", "content": "What of violins?"}
@@ -266,12 +275,15 @@ async def test_a_request_that_only_searches_is_told_why_not(stream: bool) -> Non
     async with serving(DONE) as (client, upstream):
         content = [{"type": "text", "text": "Perform a web search for the query: violins"}]
         message = await ask(client, stream=stream, tools=[SEARCH], messages=[{"role": "user", "content": content}])
+        headers = (await client.ask(stream=stream, tools=[SEARCH])).headers
     call, result, text = message["content"]
     assert call["input"] == {"query": "violins"}
     assert result["content"] == {"type": "web_search_tool_result_error", "error_code": "unavailable"}
     assert "[web_search] backend" in text["text"]
     assert message["stop_reason"] == "end_turn"
     assert upstream.exchanges == []
+    assert headers["latimer-route"] == "latimer"
+    assert "no web_search is configured" in headers["latimer-report"]
 
 
 async def test_beside_other_tools_it_is_left_out_with_a_report() -> None:

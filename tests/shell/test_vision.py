@@ -16,6 +16,7 @@ from latimer.shell.vision import Describer
 from tests.dialects.chat.asking import assistant, call, result, text, user
 from tests.scenarios.files import coded, pdf, png
 from tests.scenarios.replies import Say, Wire
+from tests.shell.harness import PROMPT as CANARY
 from tests.shell.harness import USAGE, Answer, Gateway, Json, Upstream, eventually, gateway, hang, upstream
 
 OK = Say("ok")
@@ -149,6 +150,12 @@ async def test_a_client_that_leaves_stops_the_question() -> None:
         await eventually(lambda: bool(seen.exchanges))
         task.cancel()
         await eventually(seen.exchanges[0].gone.is_set)
+
+
+async def test_what_stands_in_a_broken_file_is_not_logged() -> None:
+    async with seeing() as (running, said, _):
+        await running.ask(messages=[user(document(CANARY.encode() + b"%%EOF"), image(b"BM" + CANARY.encode()))])
+        assert "cannot be read" in told(said)
 
 
 async def test_counting_asks_nobody() -> None:

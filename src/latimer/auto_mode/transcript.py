@@ -82,7 +82,8 @@ def transcript(review: Review, room: int) -> str:
         before = place
     if before + 1 < len(lines):
         parts.append(_gap(len(lines) - before - 1))
-    return "\n".join(parts)
+    text = "\n".join(parts)
+    return text if len(text) <= room else ""
 
 
 def _newest(entries: list[Entry], lines: list[str], room: int) -> set[int]:

@@ -54,9 +54,8 @@ def publish(tool: wire.ClientTool, path: str, losses: list[Loss]) -> Published:
     """A client tool as functions."""
     kind = tool.type or ""
     own = _OWN_FIELDS.get(kind, frozenset[str]())
-    for name in _FIELDS:
-        if name not in own and getattr(tool, name) is not None:
-            losses.append(Loss(f"{path}.{name}", "dropped", f"{kind} has no such field"))
+    strange = [name for name in _FIELDS if name not in own and getattr(tool, name) is not None]
+    losses += [Loss(f"{path}.{name}", "dropped", f"{kind} has no such field") for name in strange]
     if kind in TOOLSETS:
         return _toolset(tool, kind, path, losses)
     default, function = TOOLS[kind]
@@ -94,8 +93,8 @@ def choose(choice: wire.ToolChoice, members: Mapping[str, Member], losses: list[
 def _toolset(tool: wire.ClientTool, kind: str, path: str, losses: list[Loss]) -> Published:
     family, functions = TOOLSETS[kind]
     configs = tool.configs or {}
-    for name in configs.keys() - functions.keys():
-        losses.append(Loss(f"{path}.configs.{name}", "dropped", f"Latimer knows no such member of {kind}"))
+    unknown = [name for name in configs if name not in functions]
+    losses += [Loss(f"{path}.configs.{name}", "dropped", f"{kind} has no such member") for name in unknown]
     if wire.given(tool.cache_control):
         losses.append(
             Loss(f"{path}.cache_control", "dropped", "a toolset is many functions, which carry no cache marks")

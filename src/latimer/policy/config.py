@@ -408,7 +408,7 @@ def _sorted_lists(value: Any) -> Any:
         return {key: _sorted_lists(item) for key, item in value.items()}
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return sorted(value)
-    return value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _number(name: str, text: str) -> float:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from latimer.dialects.chat.overflow import read_output_limit
-from latimer.profile import Profile
+from latimer.profile import Profile, SchemaDialect
 
 STATUSES = frozenset({400, 404, 415, 422, 500, 501})
 """Refusals of a request's shape: 500 is llama.cpp's for images and templates, 404 OpenRouter's for images."""
@@ -32,7 +32,7 @@ def lesson(status: int, message: str, param: str, sent: frozenset[str], profile:
     if status not in STATUSES:
         return None
     text = message[:_READ]
-    for teach in (_output_limit, _wording, _effort_values, _field):
+    for teach in (_output_limit, _tool_limit, _wording, _effort_values, _field):
         taught = teach(text, param, sent, profile)
         if taught is not None:
             return taught if taught[0] != profile else None
@@ -48,6 +48,22 @@ def _output_limit(text: str, param: str, sent: frozenset[str], profile: Profile)
     if limit is None or 0 < known <= limit:
         return None
     return _request(profile, max_output=limit), f"the model gives at most {limit} output tokens"
+
+
+# OpenAI; Groq
+_TOOL_LIMIT = re.compile(
+    r"'?tools'?\W{1,3}(?:array too long.{0,40}maximum length (\d+)|maximum number of items is (\d+))", re.IGNORECASE
+)
+
+
+def _tool_limit(text: str, param: str, sent: frozenset[str], profile: Profile) -> Taught:
+    del param, sent
+    found = _TOOL_LIMIT.search(text)
+    limit = int(found[1] or found[2]) if found else 0
+    known = profile.tools.max_count
+    if not limit or 0 < known <= limit:
+        return None
+    return _tools(profile, max_count=limit), f"the model takes at most {limit} tools"
 
 
 # --- whole sentences ---
@@ -105,6 +121,10 @@ def _no_images(profile: Profile) -> Profile:
     return replace(profile, media=replace(profile.media, images=False))
 
 
+def _schema(dialect: SchemaDialect) -> Callable[[Profile], Profile]:
+    return lambda profile: _tools(profile, schema=dialect)
+
+
 def _no_files(profile: Profile) -> Profile:
     return replace(profile, media=replace(profile.media, pdf="text"))
 
@@ -116,6 +136,30 @@ def _pattern(text: str) -> re.Pattern[str]:
 _NOT_TAKEN = r"(?:not|n't|never|un)[ -]?(?:currently |yet )?(?:support|allow|accept|permit|enabled)\w*"
 
 WORDINGS: tuple[Wording, ...] = (
+    Wording(
+        _pattern(r"moonshot flavored json schema|parameters\.type is required and must be"),
+        _schema("mfjs"),
+        "the upstream takes Moonshot's JSON Schema",
+    ),
+    Wording(
+        # llama.cpp and those that build on it
+        _pattern(r"failed to parse grammar|JSON schema conversion failed"),
+        _schema("grammar"),
+        "the upstream makes a grammar of the tools",
+    ),
+    Wording(
+        _pattern(r"function_?declarations\[\d+\]\.parameters|only allowed for STRING type"),
+        _schema("gemini"),
+        "the upstream takes Gemini's JSON Schema",
+    ),
+    Wording(
+        _pattern(
+            r"not have 'oneOf'/'anyOf'/'allOf'|does not support oneOf, allOf, or anyOf at the top level"
+            r"|array schema missing items|lookaround is not supported"
+        ),
+        _schema("openai"),
+        "the upstream takes OpenAI's JSON Schema",
+    ),
     Wording(
         # OpenAI, gpt-5.4 and later
         _pattern(r"function tools with reasoning_effort are not supported.{0,160}reasoning_effort to '?none"),

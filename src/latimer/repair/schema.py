@@ -17,6 +17,10 @@ Schema = dict[str, Any]
 
 MAX_DEPTH = 32
 """Of references and of nesting: deeper, anything fits."""
+MAX_STEPS = 20_000
+"""Of one question, since a schema may refer to itself: then, too, anything fits."""
+MAX_UNIONS = 4
+"""Of unions in unions whose branches are tried."""
 UNIONS = ("anyOf", "oneOf")
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.0+)?")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,3})?")
@@ -37,6 +41,7 @@ class Parameters:
 
     def __init__(self, schema: Any = None) -> None:
         self._root: Schema = schema if isinstance(schema, dict) else {}
+        self._steps = 0
         self._top = self._resolved(self._root)
         properties = self._top.get("properties")
         self.properties: dict[str, Any] = properties if isinstance(properties, dict) else {}
@@ -59,10 +64,12 @@ class Parameters:
 
     def fits(self, key: str, value: Any) -> bool:
         """Whether the value has a type that the key may have."""
+        self._steps = 0
         return self._fits(value, self.properties.get(key))
 
     def coerced(self, key: str, value: Any) -> Any:
         """The value in a type that the key may have; as it is if it fits, or if nothing makes it fit."""
+        self._steps = 0
         return self._coerced(value, self.properties.get(key))
 
     def default(self, key: str) -> tuple[Any] | None:
@@ -85,7 +92,8 @@ class Parameters:
 
     def _fits(self, value: Any, schema: Any, depth: int = 0) -> bool:
         schema = self._resolved(schema)
-        if depth > MAX_DEPTH or not schema:
+        self._steps += 1
+        if depth > MAX_DEPTH or self._steps > MAX_STEPS or not schema:
             return True
         for union in UNIONS:
             branches = schema.get(union) or [{}]
@@ -126,8 +134,9 @@ class Parameters:
         schema = self._resolved(schema)
         unions = [branches for union in UNIONS if isinstance(branches := schema.get(union), list)]
         alternatives = [branch for branches in unions for branch in branches]
-        if not alternatives or depth > MAX_DEPTH:
+        if not alternatives or depth > MAX_UNIONS:
             yield schema
+            return
         for branch in alternatives:
             yield from self._branches(branch, depth + 1)
 

@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import secrets
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -55,12 +56,16 @@ from latimer.shell.vision import Describer
 from latimer.wire.messages import given
 
 log = logging.getLogger(__name__)
+for _library in ("pypdf", "PIL"):  # they log what stands in broken files, which is the user's business
+    logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
 
 SETTLE_SECONDS = 5.0
 """How long usage is awaited after the finish reason: some servers keep the connection open and send none."""
 OFFLOAD_BYTES = 256 * 1024
 """Larger requests are translated beside the event loop: they take more than about 5 ms."""
 
+OWN_ANSWER = "latimer"
+"""What `latimer-route` says where no upstream was asked."""
 MOST_MODELS = 256
 """Model ids whose limit of tools is remembered; clients make them up."""
 
@@ -177,6 +182,7 @@ class Gateway:
                 await client.send(out)
 
         refuse_unservable(hop.request)
+        client.announce(OWN_ANSWER, header(hop.request.losses))
         return await self._tools.converse(hop.turn, ask, tell)
 
     async def _exchange(self, hop: Hop, client: Client) -> None:
@@ -375,7 +381,7 @@ class Gateway:
         if model not in self._most_tools:
             if len(self._most_tools) >= MOST_MODELS:
                 self._most_tools.clear()
-            self._most_tools[model] = min(route.profile.tools.max_count for route in self.routes(model))
+            self._most_tools[model] = min(route.profile.tools.max_count or sys.maxsize for route in self.routes(model))
         return self._tools.abilities(self._most_tools[model])
 
     def _asked(self, hop: Hop, route: Route) -> Asked:
@@ -405,6 +411,7 @@ class Gateway:
         if profile == route.profile:
             return None  # the user's own words say otherwise, and they count more
         self.learned[route.name] = profile
+        self._most_tools.clear()
         log.info("%s: learned from a %d: %s", route.name, error.status, taught[1])
         loss = Loss(error.error.param or "request", "approximated", taught[1])
         return Route(route.provider, route.model, profile), loss

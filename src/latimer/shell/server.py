@@ -382,6 +382,9 @@ def _log_destinations(config: Config) -> None:
     for name in route_names(config):
         provider = config.providers[name.partition("/")[0]]
         log.info("prompts go to %s at %s", name, provider.base_url)
+    if classifier := config.auto_mode.classifier:
+        where = config.providers[classifier.partition("/")[0]].base_url
+        log.info("tool calls of auto mode go to %s at %s for review", classifier, where)
 
 
 async def _check_keys(config: Config, upstream: UpstreamClient) -> None:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latimer.dialects.chat.reasoning import PREFIX, Sealed, requested_effort, route_mark, seal, unseal
+from latimer.dialects.chat.reasoning import (
+    PREFIX,
+    ROOM_TO_THINK,
+    Sealed,
+    requested_effort,
+    route_mark,
+    seal,
+    unseal,
+)
 from tests.dialects.chat.asking import ROUTE, Asked, Json, assistant, call, parsed, profile, result, system, user
 
 OFF = {"type": "disabled"}
@@ -92,7 +100,7 @@ FIELDS_OF_CONTROL = {"reasoning_effort", "reasoning", "thinking", "enable_thinki
         ({}, {"thinking": ADAPTIVE}, {}, set()),
         ({}, effort("high"), {"reasoning_effort": "high"}, set()),
         ({}, effort("max"), {"reasoning_effort": "high"}, {"output_config.effort"}),
-        ({}, {"thinking": OFF}, {"reasoning_effort": "low"}, {"thinking.type"}),
+        ({}, {"thinking": OFF}, {"reasoning_effort": "low"}, {"thinking.type", "max_tokens"}),
         ({"efforts": {"none": "none"}}, {"thinking": OFF}, {"reasoning_effort": "none"}, set()),
         ({"efforts": {"high": ""}}, effort("high"), {}, {"output_config.effort"}),
         ({}, {"thinking": budget(5000)}, {"reasoning_effort": "medium"}, {"thinking.budget_tokens"}),
@@ -124,6 +132,41 @@ def test_effort_in_the_providers_words(rules: Json, asked: Json, sent: Json, los
     encoded = Asked(rules=profile(reasoning=rules), **asked)
     assert {key: value for key, value in encoded.body.items() if key in FIELDS_OF_CONTROL} == sent
     assert encoded.lost == lost
+
+
+DISABLED = {"thinking": OFF}
+
+
+@pytest.mark.parametrize(
+    ("rules", "asked", "room"),
+    [
+        ({}, {**DISABLED, "max_tokens": 64}, ROOM_TO_THINK),
+        ({}, {**DISABLED, "max_tokens": 4096}, 0),
+        ({}, {**DISABLED, "max_tokens": 0}, 0),
+        ({}, {"max_tokens": 64}, 0),
+        ({}, {"thinking": ADAPTIVE, "max_tokens": 64}, 0),
+        ({"efforts": {"none": "none"}}, {**DISABLED, "max_tokens": 64}, 0),
+        ({"control": "effort_object", "efforts": {"none": "minimal"}}, {**DISABLED, "max_tokens": 64}, ROOM_TO_THINK),
+        ({"control": "effort_object", "efforts": {"none": "none"}}, {**DISABLED, "max_tokens": 64}, 0),
+        ({"control": "none"}, {**DISABLED, "max_tokens": 64}, ROOM_TO_THINK),
+        (SWITCH, {**DISABLED, "max_tokens": 64}, 0),
+        ({"control": "enable_thinking"}, {**DISABLED, "max_tokens": 64}, 0),
+    ],
+)
+def test_a_model_that_cannot_be_kept_from_thinking_gets_room_for_it(rules: Json, asked: Json, room: int) -> None:
+    encoded = Asked(rules=profile(reasoning=rules), **asked)
+    assert encoded.body.get("max_tokens") == (asked["max_tokens"] + room)
+    assert ("max_tokens" in encoded.lost) == (room > 0 or asked["max_tokens"] == 0)
+
+
+def test_a_switch_that_is_never_sent_switches_nothing_off() -> None:
+    rules = profile(reasoning=SWITCH, request={"drop": ["thinking"]})
+    assert Asked(rules=rules, max_tokens=64, **DISABLED).body["max_tokens"] == 64 + ROOM_TO_THINK
+
+
+def test_the_room_ends_where_the_model_does() -> None:
+    encoded = Asked(rules=profile(request={"max_output": 1000}), max_tokens=64, **DISABLED)
+    assert encoded.body["max_tokens"] == 1000
 
 
 def mark(field: Any = "reasoning_content", **more: Any) -> Sealed:

@@ -1,15 +1,31 @@
 """The body's top level: what is sent, what is clamped, what is refused, and that nothing vanishes unreported."""
 
+import json
 from typing import Any
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from latimer.dialects.chat.request import encode_request
 from latimer.dialects.messages.request import decode_request
 from latimer.errors import Rejection
 from latimer.wire.messages import RequestBody
-from tests.dialects.chat.asking import DEFAULT, Asked, Json, profile, tool
+from tests.dialects.chat.asking import (
+    DEFAULT,
+    Asked,
+    Json,
+    assistant,
+    call,
+    marked,
+    parsed,
+    profile,
+    result,
+    system,
+    text,
+    tool,
+    user,
+)
 
 CLOSED = {
     "type": "object",
@@ -213,3 +229,45 @@ def test_deep_nesting_is_served_or_refused_and_crashes_nothing(depth: int) -> No
     except Rejection as rejection:
         assert rejection.failure.status == 400
         assert depth > 50
+
+
+@pytest.mark.parametrize("field", ["metadata", "session"])
+def test_the_session_goes_where_the_provider_looks_for_it(field: str) -> None:
+    metadata = {"metadata": {"user_id": '{"session_id":"s-1"}'}} if field == "metadata" else {}
+    request = replace(parsed(**metadata), session="s-1")
+    rules = profile(request={"session_key": "prompt_cache_key"}, cache={"session_headers": ["x-a", "x-b"]})
+    outgoing = encode_request(request, model="m", route="p/m", profile=rules)
+    key = json.loads(outgoing.body)["prompt_cache_key"]
+    assert outgoing.headers == {"x-a": key, "x-b": key}
+    assert key == request.session_key
+    assert encode_request(request, model="m", route="p/m", profile=DEFAULT).headers == {}
+    assert encode_request(parsed(), model="m", route="p/m", profile=rules).headers == {}
+
+
+def test_headers_alone_carry_the_session_too() -> None:
+    rules = profile(cache={"session_headers": ["x-a"]})
+    asked = Asked(metadata={"user_id": '{"session_id":"s-1"}'}, rules=rules)
+    assert [loss.action for loss in asked.losses if loss.field == "metadata.user_id"] == ["approximated"]
+
+
+ENDED = {"type": "ephemeral", "ttl": "1h"}
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ([user("a"), assistant("b"), user(text("c"), text("d"))], (2, 1)),
+        ([user("go"), assistant(call("toolu_A")), user(result("toolu_A"))], (2, 0)),
+        ([user("go"), assistant(call("toolu_A")), user(result("toolu_A")), system("s")], (3, 0)),
+    ],
+)
+def test_the_mark_of_the_request_stands_at_its_end(said: list[Json], place: tuple[int, int]) -> None:
+    asked = Asked(*said, rules=profile(cache={"cache_control": "pass"}), cache_control=ENDED)
+    assert asked.messages[place[0]]["content"][place[1]]["cache_control"] == ENDED
+    assert asked.raw.count(b"cache_control") == 1
+    assert [(loss.field, loss.action) for loss in asked.losses] == [("cache_control", "emulated")]
+
+
+def test_a_mark_on_the_last_part_is_enough() -> None:
+    asked = Asked(user(marked(text("a"))), rules=profile(cache={"cache_control": "pass"}), cache_control=ENDED)
+    assert asked.messages[-1]["content"] == [marked(text("a"))]

@@ -195,6 +195,84 @@ def test_a_choice_among_no_tools_is_dropped_with_them(kind: str) -> None:
     assert "tool_choice" in asked.lost
 
 
+CLOSED: Json = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "schema", "sent", "why"),
+    [
+        (True, CLOSED, True, None),
+        (False, CLOSED, None, "schemas are sent as guidance, not enforced"),
+        (True, {"type": "object"}, None, "strict mode would refuse the schema"),
+    ],
+)
+def test_a_strict_tool_is_sent_so_where_it_can_be(allowed: bool, schema: Json, sent: Any, why: str | None) -> None:
+    given = {"name": "t", "input_schema": schema, "strict": True}
+    asked = Asked(rules=profile(tools={"strict": allowed}), tools=[given])
+    assert asked.body["tools"][0]["function"].get("strict") is sent
+    assert [loss.why for loss in asked.losses if loss.field == "tools.0.strict"] == ([why] if why else [])
+
+
+MANY = [tool(name) for name in ("mcp__a__1", "Bash", "mcp__a__2", "Own", "mcp__b__1")]
+
+
+@pytest.mark.parametrize(
+    ("said", "limit", "shown"),
+    [
+        (["go"], 5, ["mcp__a__1", "Bash", "mcp__a__2", "Own", "mcp__b__1"]),
+        (["go"], 0, ["mcp__a__1", "Bash", "mcp__a__2", "Own", "mcp__b__1"]),
+        (["go"], 3, ["mcp__a__1", "Bash", "Own"]),
+        (["go"], 1, ["Bash"]),
+        (["go", assistant(call("toolu_A", "mcp__b__1")), user(result("toolu_A"))], 2, ["Bash", "mcp__b__1"]),
+    ],
+)
+def test_no_more_tools_than_the_provider_takes(said: list[Any], limit: int, shown: list[str]) -> None:
+    asked = Asked(*said, rules=profile(tools={"max_count": limit}), tools=MANY)
+    assert names(asked) == shown
+    dropped = [entry["name"] for entry in MANY if entry["name"] not in shown]
+    told = [loss.why for loss in asked.losses if loss.field == "tools"]
+    assert told == ([f"the provider takes at most {limit}; without {', '.join(dropped)}"] if dropped else [])
+
+
+def test_a_forced_tool_is_never_left_out() -> None:
+    choice = {"type": "tool", "name": "mcp__b__1"}
+    asked = Asked(rules=profile(tools={"max_count": 2}), tools=MANY, tool_choice=choice)
+    assert names(asked) == ["Bash", "mcp__b__1"]
+
+
+def test_schemas_are_in_the_providers_own_dialect() -> None:
+    schema = {"type": "object", "properties": {"a": {"const": "x"}}}
+    asked = Asked(rules=profile(tools={"schema": "gemini"}), tools=[{"name": "t", "input_schema": schema}])
+    assert asked.body["tools"][0]["function"]["parameters"]["properties"]["a"] == {"enum": ["x"], "type": "string"}
+
+
+def test_a_toolset_is_as_many_functions_as_it_has_members() -> None:
+    key = {**call("toolu_A", "key"), "toolset_name": "computer"}
+    toolset = {"type": "computer_toolset_20260801", "configs": {"zoom": {"enabled": False}}}
+    asked = Asked("go", assistant(key), user(result("toolu_A", toolset_name="computer")), tools=[toolset])
+    assert len(names(asked)) == 16
+    assert asked.messages[1]["tool_calls"][0]["function"]["name"] == "computer__key" in names(asked)
+
+
+@pytest.mark.parametrize("reference", ["browser", "browser__find"])
+def test_a_deferred_toolset_is_loaded_as_a_whole_or_by_its_members(reference: str) -> None:
+    toolset = {"type": "browser_toolset_20260801", "configs": {"find": LATER, "navigate": LATER, "type": LATER}}
+    before = names(Asked("go", tools=[toolset]))
+    after = names(Asked("go", assistant(call("toolu_A")), found(reference), tools=[toolset]))
+    late = ["browser__navigate", "browser__find", "browser__type"] if reference == "browser" else ["browser__find"]
+    assert after == before + late
+
+
+def test_a_toolset_may_come_with_the_conversation() -> None:
+    added = {
+        "type": "tool_addition",
+        "tool": {"type": "tool_definition", "definition": {"type": "computer_toolset_20260801"}},
+    }
+    asked = Asked("go", system(added), tools=[tool("A")])
+    assert len(names(asked)) == 18
+    assert "computer__zoom" in asked.request.members
+
+
 def test_what_a_tool_loses_is_reported() -> None:
     given = tool("A", strict=True, input_examples=[{"a": 1}], cache_control={"type": "ephemeral"}, description="D.")
     asked = Asked(tools=[given])

@@ -1,9 +1,11 @@
 """Parsing a client's request: what is read, what is reported, what is refused and how."""
 
 import json
+import re
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from latimer.dialects.messages.request import (
     NEW_VERSION,
@@ -206,3 +208,76 @@ def test_the_session_in_claude_codes_user_id(user_id: str | None, session: str |
 
 def test_losses_of_a_request_are_its_own() -> None:
     assert parse(new=1).losses == parse(new=1).losses == [Loss("new", "dropped", "Latimer does not know this field")]
+
+
+def test_the_key_of_a_session_is_a_hash_that_tells_subagents_apart() -> None:
+    named = parse(metadata={"user_id": '{"device_id":"d","session_id":"s"}'})
+    key = named.session_key
+    assert re.fullmatch("[0-9a-f]{32}", key)
+    assert replace(named, session="other").session_key == key, "the user id counts more than the header"
+    assert replace(parse(), session="s").session_key == key
+    assert replace(parse(metadata={"user_id": "u"}), session="s").session_key == key
+    agents = {replace(named, agent=agent).session_key for agent in ("", "a", "b")}
+    assert len(agents) == 3
+    assert parse().session_key == replace(parse(), agent="a").session_key == ""
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+
+
+@pytest.mark.parametrize(("marks", "taken"), [(0, True), (2, True), (3, False)])
+def test_more_than_four_cache_marks_are_refused(marks: int, taken: bool) -> None:
+    fields = {
+        **MARK,
+        "tools": [{"name": "t", **MARK}],
+        "messages": said([{"type": "text", "text": "x", **(MARK if place < marks else {})} for place in range(4)]),
+    }
+    if taken:
+        parse(**fields)
+        return
+    with pytest.raises(Rejection, match="A maximum of 4 blocks with cache_control may be provided. Found 5"):
+        parse(**fields)
+
+
+def changed(kind: str, **tool: Any) -> dict[str, Any]:
+    return {"role": "system", "content": [{"type": kind, "tool": tool}]}
+
+
+def defined(name: str, **more: Any) -> dict[str, Any]:
+    return changed("tool_addition", type="tool_definition", definition={"name": name, **more})
+
+
+def referred(kind: str, name: str) -> dict[str, Any]:
+    return changed(kind, type="tool_reference", name=name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [referred("tool_removal", "t"), referred("tool_addition", "t")],
+        [defined("n"), referred("tool_removal", "n")],
+        [defined("t", type="custom"), defined("t")],
+        [defined("web_search", type="web_search_20250305")],
+    ],
+)
+def test_tools_may_be_changed_in_mid_conversation(changes: list[Any]) -> None:
+    parse(tools=[{"name": "t"}], messages=[*said("x"), *changes])
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ([referred("tool_addition", "n")], "tool_reference_unresolved"),
+        ([referred("tool_removal", "n"), defined("n")], "tool_reference_unresolved"),
+        ([changed("tool_addition", type="mcp_tool_reference", name="n", server_name="s")], "tool_reference_unresolved"),
+        ([changed("tool_removal", type="tool_definition", definition={"name": "t"})], "tool_reference_unresolved"),
+        ([defined("t", type="web_search_20250305")], "tool_name_conflict"),
+        ([{"role": "system", "content": [{"type": "tool_addition"}]}], None),
+    ],
+)
+def test_a_change_of_what_is_not_there_is_refused(changes: list[Any], code: str | None) -> None:
+    with pytest.raises(Rejection) as raised:
+        parse(tools=[{"name": "t"}], messages=[*said("x"), *changes])
+    assert raised.value.failure.status == 400
+    assert raised.value.failure.message.startswith("messages.1.content.0.tool")
+    assert (raised.value.failure.details or {}).get("error_code") == code

@@ -88,7 +88,9 @@ def _leading_system(request: Request, context: Context) -> list[ChatMessage]:
 
 
 def _turns(request: Request, context: Context) -> list[Turn]:
-    last_user = max((m.index for m in request.messages if m.role == "user"), default=-1)
+    # Results of server tools stand inside the client's assistant messages: no user has spoken there.
+    assistant = {m.index for m in request.messages if m.role == "assistant"}
+    last_user = max((m.index for m in request.messages if m.role == "user" and m.index not in assistant), default=-1)
     turns: list[Turn] = []
     for message in request.messages:
         if message.clear_at == "next_user_message" and message.index < last_user:

@@ -139,7 +139,7 @@ def _report_uncarried(request: Request, context: Context) -> None:
         "output_config.task_budget", request.output_config.task_budget, "the provider has no task budgets"
     )
     for message in request.messages:
-        if message.clear_at not in (None, "next_user_message"):
+        if message.clear_at not in (None, "next_user_message", "never"):
             context.lose(f"messages.{message.index}.clear_at", "Latimer does not know this moment")
     if request.thinking:
         context.lose_if_given(
@@ -157,12 +157,13 @@ def _mark_end(request: Request, messages: list[dict[str, Any]], context: Context
     """The request's own cache mark means the end of the conversation, whatever is there."""
     if not context.marks_caches or not wire.given(request.body.cache_control):
         return
-    marked = [message for message in messages if message["role"] != "assistant" and isinstance(message["content"], list)]
-    if not marked:
-        return context.lose("cache_control", "no part of this conversation can carry it")
-    context.lose("cache_control", "it stands on the last part of the conversation", "emulated")
-    *before, last = marked[-1]["content"]
-    marked[-1]["content"] = [*before, {"cache_control": request.body.cache_control, **last}]
+    places = [m for m in messages if m["role"] != "assistant" and isinstance(m["content"], list)]
+    if places:
+        context.lose("cache_control", "it stands on the last part of the conversation", "emulated")
+        *before, last = places[-1]["content"]
+        places[-1]["content"] = [*before, {"cache_control": request.body.cache_control, **last}]
+    else:
+        context.lose("cache_control", "no part of this conversation can carry it")
 
 
 def _sampling(request: Request, context: Context) -> dict[str, Any]:
@@ -184,12 +185,9 @@ def _sampling(request: Request, context: Context) -> dict[str, Any]:
 
 def _max_tokens(request: Request, context: Context, input_estimate: int) -> int:
     """What the client asked, at most what the model gives and what its window has room for."""
-    wanted = limit = request.body.max_tokens
+    wanted = request.body.max_tokens
+    limit = wanted + room_to_think(request, context.profile)
     rules = context.profile.request
-    if extra := room_to_think(request, context.profile):
-        limit += extra
-        why = f"this model may think all the same: it gets {limit}, and what is shown of the answer ends after {wanted}"
-        context.lose("max_tokens", why, "approximated")
     if rules.max_output:
         limit = min(limit, rules.max_output)
     if rules.context_window:
@@ -200,7 +198,10 @@ def _max_tokens(request: Request, context: Context, input_estimate: int) -> int:
         context.lose(
             "max_tokens", "nothing is asked of the provider, which cannot be told to fill its cache", "emulated"
         )
-    if limit < wanted:
+    if limit > wanted:
+        why = f"this model may think all the same: it gets {limit}, and what is shown of the answer ends after {wanted}"
+        context.lose("max_tokens", why, "approximated")
+    elif limit < wanted:
         context.lose("max_tokens", f"{wanted} is more than this model gives, sent as {limit}", "approximated")
     return limit
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Raw, Struct, json
 
+from latimer.dialects.client_tool_data import TOOLSETS
 from latimer.dialects.client_tools import function_name
 from latimer.dialects.messages.request import Request, decode_tool
 from latimer.dialects.schemas import Shaped, is_strict, shape
@@ -107,6 +108,8 @@ def shown_so_far(request: Request) -> Shown:
             case {"type": "tool_removal", "tool": {"name": str(name)}}:
                 removed.add(name)
                 continue
+            case {"type": "tool_addition", "tool": {"definition": {"type": str(kind)}}} if kind in TOOLSETS:
+                name = TOOLSETS[kind][0]
             case {"type": "tool_addition", "tool": {"definition": {"name": str(name)}}}:
                 pass
             case {"type": "tool_addition", "tool": {"name": str(name)}}:
@@ -158,34 +161,42 @@ def visible_tools(request: Request, context: Context) -> list[wire.Tool]:
     shown: list[wire.Tool] = []
     late: list[wire.Tool] = []
     for index, (name, tool) in enumerate(context.tools.items()):
+        path = request.tool_paths.get(name, f"tools.{index}")
         if tool.allowed_callers and "direct" not in tool.allowed_callers:
             if name == forced:
                 raise invalid(f"tool_choice.name: tool {name!r} cannot be called directly")
-            context.lose(f"tools.{index}", "only code that runs at Anthropic may call this tool")
-        elif name in changes.removed:
-            context.lose(f"tools.{index}", "a tool_removal took it away", "emulated")
+            context.lose(path, "only code that runs at Anthropic may call this tool")
+        elif name in changes.removed or _toolset(name, request) in changes.removed:
+            context.lose(path, "a tool_removal took it away", "emulated")
         elif name in declared and not tool.defer_loading:
             shown.append(tool)
         elif name in loaded or name == forced:
             late.append(tool)
         else:
-            context.lose(f"tools.{index}.defer_loading", "hidden until a tool_reference names it", "emulated")
+            context.lose(f"{path}.defer_loading", "hidden until a tool_reference names it", "emulated")
     return shown + sorted(late, key=lambda tool: loaded.get(tool.name, len(loaded)))
+
+
+def _toolset(name: str, request: Request) -> str | None:
+    member = request.members.get(name)
+    return member.toolset if member else None
 
 
 def encode_tools(request: Request, context: Context) -> list[dict[str, Any]]:
     """The `tools` of the request, [] when the model sees none."""
     rules = context.profile.tools
     for index, tool in enumerate(request.tools):
-        context.lose_if_given(f"tools.{index}.cache_control", tool.cache_control, "tools carry no cache marks here")
+        path = request.tool_paths.get(tool.name, f"tools.{index}")
+        context.lose_if_given(f"{path}.cache_control", tool.cache_control, "tools carry no cache marks here")
         if tool.strict and not sent_strict(tool, rules):
-            why = "strict mode would refuse the schema" if rules.strict else "schemas are sent as guidance, not enforced"
-            context.lose(f"tools.{index}.strict", why)
+            why = "schemas are sent as guidance, not enforced"
+            why = "strict mode would refuse the schema" if rules.strict else why
+            context.lose(f"{path}.strict", why)
         if wire.given(tool.input_examples):
-            context.lose(f"tools.{index}.input_examples", "added to the description", "emulated")
+            context.lose(f"{path}.input_examples", "added to the description", "emulated")
         if dropped := _shape(tool, rules).lost:
             why = f"this provider does not take {', '.join(dropped)}"
-            context.lose(f"tools.{index}.input_schema", why, "approximated")
+            context.lose(f"{path}.input_schema", why, "approximated")
     tools = visible_tools(request, context)
     if tools and request.tool_choice and request.tool_choice.type == "none" and "none" not in rules.choices:
         context.lose("tools", "the provider does not take tool_choice 'none', so it is shown no tools", "emulated")
@@ -208,7 +219,8 @@ def _within_limit(tools: list[wire.Tool], request: Request, context: Context) ->
     limit = context.profile.tools.max_count
     if not 0 < limit < len(tools):
         return tools
-    wanted = {*shown_so_far(request).loaded, *([request.tool_choice.name] if request.tool_choice else [])}
+    forced = request.tool_choice and request.tool_choice.name
+    wanted = {*shown_so_far(request).loaded, *([forced] if forced else [])}
     dropped = left_out([tool.name for tool in tools], limit, wanted)
     context.lose("tools", f"the provider takes at most {limit}; without {summary(dropped)}")
     return [tool for tool in tools if tool.name not in dropped]

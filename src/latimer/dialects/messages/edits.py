@@ -36,17 +36,17 @@ class ToolUse(Struct, frozen=True):
 def apply_edits(request: Request, prompt_tokens: Callable[[], int], estimate: Estimate) -> tuple[Request, bytes]:
     """The request with its edits done and on record, and what was cleared, as JSON.
 
-    `prompt_tokens` tells the whole prompt's size, for edits that wait for one. Raises `Rejection` for an edit whose fields have wrong values.
+    `prompt_tokens` tells the whole prompt's size, for edits that wait for one. Raises `Rejection` for an edit whose
+    fields have wrong values.
     """
     if not wire.given(request.body.context_management):
         return request, b""
     editor = Editor(request, prompt_tokens, estimate)
-    management = admit(
-        request.body.context_management, wire.ContextManagement, "context_management", editor.losses
-    )
+    management = admit(request.body.context_management, wire.ContextManagement, "context_management", editor.losses)
     for index, raw in enumerate(management.edits):
         editor.edit(raw, f"context_management.edits.{index}")
-    messages = [replace(message, blocks=blocks) for message, blocks in zip(request.messages, editor.blocks, strict=True)]
+    pairs = zip(request.messages, editor.blocks, strict=True)
+    messages = [replace(message, blocks=blocks) for message, blocks in pairs]
     edited = replace(request, messages=messages, losses=editor.losses, applied_edits=tuple(editor.applied))
     return edited, b"".join(editor.removed)
 

@@ -23,7 +23,7 @@ UNCARRIED = {
 class Headers(Struct, frozen=True):
     """What the headers ask for. Any beta is accepted: those that change nothing here change nothing.
 
-    `session` and `agent` are Claude Code's conversation and the subagent in it; a provider gets no more than their hash.
+    `session` and `agent` are Claude Code's conversation and the subagent in it. A provider gets their hash at most.
     """
 
     version: str = OLD_VERSION

@@ -72,6 +72,8 @@ class Request(Struct, frozen=True):
     betas: frozenset[str] = frozenset()
     members: dict[str, Member] = {}
     """The functions that stand for members of toolsets."""
+    tool_paths: dict[str, str] = {}
+    """Where each function stands in the client's request."""
     session: str = ""
     """The session's id in the headers, which counts where `metadata.user_id` has none."""
     agent: str = ""
@@ -143,6 +145,7 @@ def _decode(raw: bytes, version: str, kind: type[wire.RequestBody]) -> Request:
         user_id=_user_id(body.metadata, losses),
         losses=losses,
         members=members,
+        tool_paths=_tool_paths(published),
     )
     _check_request(request)
     return request
@@ -204,6 +207,15 @@ def decode_tool(raw: Raw, path: str, losses: list[Loss]) -> Published:
         return Published([admit(raw, wire.ServerTool, path, losses)])
     losses += own
     return Published([tool])
+
+
+def _tool_paths(published: list[Published]) -> dict[str, str]:
+    paths: dict[str, str] = {}
+    for index, each in enumerate(published):
+        for tool in each.tools:
+            member = each.members.get(tool.name)
+            paths[tool.name] = f"tools.{index}.configs.{member.name}" if member else f"tools.{index}"
+    return paths
 
 
 def _members(published: list[Published], messages: list[Message]) -> dict[str, Member]:
@@ -316,27 +328,34 @@ def _check_marks(request: Request) -> None:
         raise invalid(f"A maximum of {MAX_MARKS} blocks with cache_control may be provided. Found {count}.")
 
 
+class _Named(Struct):
+    name: str = ""
+    type: str | None = None
+
+
 def _check_tool_changes(request: Request) -> None:
     """A change of the tool list in mid-conversation must speak of tools that are defined by then."""
-    kinds = {tool.name: tool.type or "custom" for tool in request.tools}
+    given = [json.decode(raw, type=_Named) for raw in request.body.tools or ()]
+    kinds = {tool.name: "custom" for tool in request.tools} | {tool.name: tool.type or "custom" for tool in given}
+    kinds |= {member.toolset: "custom" for member in request.members.values()}
     for message in request.messages:
         for place, block in enumerate(message.blocks):
             if isinstance(block, wire.UnknownBlock) and block.type in ("tool_addition", "tool_removal"):
                 _check_tool_change(json.decode(block.raw), f"{message.path(place)}.tool", kinds)
 
 
-def _check_tool_change(change: Any, path: str, kinds: dict[str, str]) -> None:
+def _check_tool_change(change: dict[str, Any], path: str, kinds: dict[str, str]) -> None:
     match change.get("tool"):
         case {"type": "tool_definition", "definition": dict(definition)} if change["type"] == "tool_addition":
-            name, kind = definition.get("name"), definition.get("type") or "custom"
+            name, kind = str(definition.get("name", "")), str(definition.get("type") or "custom")
             if kinds.setdefault(name, kind) != kind:
                 message = f"{path}.definition.name: {name!r} is a tool of another kind already"
                 raise invalid(message, error_code="tool_name_conflict")
         case {"type": "tool_reference", "name": str(name)} if name in kinds:
             pass
         case {"type": str(kind), **reference}:
-            name = next((value for key, value in sorted(reference.items()) if key.endswith("name")), "")
-            message = f"{path}: {kind} {name!r} is not defined at this point of the conversation"
+            names = [str(value) for key, value in sorted(reference.items()) if str(key).endswith("name")]
+            message = f"{path}: {kind} {'/'.join(names)!r} is not defined at this point of the conversation"
             raise invalid(message, error_code="tool_reference_unresolved")
         case _:
             raise invalid(f"{path}: Field required")
