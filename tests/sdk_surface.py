@@ -335,9 +335,9 @@ def _base(path: str, tag: str, kind: str) -> str:
         return f"delta.{tag}"
     if tag == "message":
         return "message" if kind.endswith("Message") else f"usage.iterations.{tag}"
-    if path.split(".")[-1] == "usage":
+    if path.rpartition(".")[2] == "usage":
         return "usage"
-    if path.split(".")[-1] == "stop_details":
+    if path.rpartition(".")[2] == "stop_details":
         return "stop_details"
     if path in ("message.content", "event.content_block_start.content_block"):
         return f"content.{tag}"

@@ -358,7 +358,7 @@ FITTING = {
 
 
 def assert_strict(stream: bytes) -> None:
-    """Framing as Anthropic's own, comments aside: a name and one line of data that repeats it; fitting deltas in order."""
+    """Framing as Anthropic's own, comments aside: a name and one line of data that repeats it; deltas that fit."""
     index, kind = -1, ""
     for frame in stream.decode().split("\n\n")[:-1]:
         name, data = (line for line in frame.split("\n") if not line.startswith(":"))

@@ -86,7 +86,10 @@ class Answer:
 
     def _emit(self, events: list[Event]) -> bytes:
         for stage in self._stages:
-            events = [out for event in events for out in stage.pass_on(event)]
+            # One event is the common case, once for each token.
+            events = stage.pass_on(events[0]) if len(events) == 1 else [o for e in events for o in stage.pass_on(e)]
+        if len(events) == 1:
+            return self._told(events[0])
         return b"".join([self._told(event) for event in events])
 
     def _told(self, event: Event) -> bytes:

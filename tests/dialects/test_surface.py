@@ -27,8 +27,16 @@ from latimer.events import Finish, Usage
 from latimer.profile import Profile
 from latimer.report import Loss
 from latimer.server_tools.plan import Abilities, asks_server, prepare
-from latimer.server_tools.results import RESULT_OF, WORDS, Found, Page, error_content, fetch_content, references_content
-from latimer.server_tools.results import search_content
+from latimer.server_tools.results import (
+    RESULT_OF,
+    WORDS,
+    Found,
+    Page,
+    error_content,
+    fetch_content,
+    references_content,
+    search_content,
+)
 from latimer.wire import sse
 from tests.case_runner import CASES, Case, all_cases
 from tests.requests import covers

@@ -279,7 +279,7 @@ def events_in(body: bytes) -> list[tuple[str, Json]]:
     found = []
     assert body.endswith(b"\n\n"), body[-200:]
     for block in body.decode().split("\n\n")[:-1]:
-        name, data = block.split("\n")
+        name, data = [line for line in block.split("\n") if not line.startswith(":")]
         assert name.startswith("event: ")
         assert data.startswith("data: ")
         parsed = json.loads(data[6:])

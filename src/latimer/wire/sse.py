@@ -29,6 +29,8 @@ class Decoder:
 
     def decode(self, chunk: bytes) -> list[ServerSentEvent]:
         """All events that this chunk completes."""
+        if self._is_one_event(chunk):
+            return [ServerSentEvent("message", chunk[6:-2])]
         self._size += len(chunk)
         if self._size > MAX_EVENT_BYTES:
             raise EventTooLarge(f"an event of more than {MAX_EVENT_BYTES} bytes")
@@ -45,6 +47,18 @@ class Decoder:
         for line in lines:
             self._line(line.rstrip(b"\r\n"), events)
         return events
+
+    def _is_one_event(self, chunk: bytes) -> bool:
+        """Whether the chunk is a whole `data:` event by itself, as most reads of a live stream are."""
+        return (
+            chunk.startswith(b"data: ")
+            and chunk.find(b"\n") == len(chunk) - 2
+            and chunk.endswith(b"\n\n")
+            and not (self._unfinished or self._data or self._fresh)
+            and self._event == "message"
+            and b"\r" not in chunk
+            and len(chunk) < MAX_EVENT_BYTES
+        )
 
     def flush(self) -> list[ServerSentEvent]:
         """The last event. The standard drops one without its blank line; servers forget it often, so it counts."""

@@ -46,6 +46,7 @@ PROFILES = st.sampled_from(
         profile(messages={"mid_system": "tagged", "assistant_null": "empty"}),
         profile(messages={"content": "parts"}, tools={"id_pattern": "[A-Za-z0-9]{9}"}),
         profile(messages={"content": "string_only"}),
+        profile(messages={"mid_system": "tagged", "bridge": "Done."}),
     ]
 )
 
@@ -122,6 +123,17 @@ def test_a_second_result_for_a_call_is_told_as_text() -> None:
     assert [message["role"] for message in asked.messages] == ["user", "assistant", "tool", "user"]
     assert asked.messages[-1]["content"] == "[result of tool call toolu_A]\n2"
     assert asked.lost == {"messages.2.content.1"}
+
+
+@pytest.mark.parametrize("late", [user("on"), user(text("Tool loaded."), IMAGE), system("Reminder.")])
+def test_the_assistant_says_a_word_between_a_tool_and_a_user(late: Json) -> None:
+    rules = profile(messages={"mid_system": "tagged", "bridge": "Done."})
+    said = [user("go"), assistant(call("toolu_A")), user(result("toolu_A", [IMAGE]))]
+    for more in ([], [late]):
+        asked = Asked(*said, *more, rules=rules)
+        assert [message["role"] for message in asked.messages][:5] == ["user", "assistant", "tool", "assistant", "user"]
+        assert asked.messages[3] == {"role": "assistant", "content": "Done."}
+        assert "messages" in asked.lost
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_more_than_four_cache_marks_are_refused(marks: int, taken: bool) -> None
     if taken:
         parse(**fields)
         return
-    with pytest.raises(Rejection, match="A maximum of 4 blocks with cache_control may be provided. Found 5"):
+    with pytest.raises(Rejection, match=r"A maximum of 4 blocks with cache_control may be provided\. Found 5"):
         parse(**fields)
 
 

@@ -53,7 +53,7 @@ FIELDS: tuple[Row, ...] = (
     Row("output_config.effort=(xhigh|max)", "approximated", "the nearest effort that the provider has", "effort-nearest"),
     Row("output_config.format*", "approximated", "`response_format`; strict, and so carried, where the schema allows it", "format-strict"),
     Row("output_config.task_budget*", "dropped", "advice that providers have no field for", EACH),
-    Row("output_format*", "approximated", "the old name of `output_config.format`", "format-not-strict"),
+    Row("output_format*", "carried", "the old name of `output_config.format`; reported by the new one", EACH),
     Row("service_tier=auto", "met", "the default", EACH),
     Row("service_tier=standard_only", "dropped", "`default` where the profile says that tiers are known", "tier-standard"),
     Row("speed=standard", "met", "the default", "tier-standard"),
