@@ -23,14 +23,21 @@ from tests.upstream import Exchange
 
 Json = dict[str, Any]
 PATIENCE = 40.0
+STREAMS = (
+    "--input-format",
+    "stream-json",
+    "--output-format",
+    "stream-json",
+    "--verbose",
+    "--include-partial-messages",
+)
 
 
 class Session:
     """One running client. `more` continues the last conversation of the project."""
 
     def __init__(self, claude: ClaudeCode, *flags: str, more: bool = False) -> None:
-        stream = ("--input-format", "stream-json", "--output-format", "stream-json", "--verbose")
-        command = [str(binary(claude.version)), "--model", "sonnet", *stream, *SKIP_PERMISSIONS, *flags, "-p"]
+        command = [str(binary(claude.version)), "--model", "sonnet", *STREAMS, *SKIP_PERMISSIONS, *flags, "-p"]
         self.seen: list[Json] = []
         self._events: queue.Queue[Json | None] = queue.Queue()
         self._process = subprocess.Popen(
@@ -83,8 +90,8 @@ class Session:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def until(self, kind: str) -> Json:
-        """The next event of a kind."""
+    def until(self, kind: str, word: str = "") -> Json:
+        """The next event of a kind that has this word in it."""
         end = time.monotonic() + PATIENCE
         while True:
             try:
@@ -94,7 +101,7 @@ class Session:
             if event is None:
                 raise AssertionError(f"the client ended before a {kind!r} event, after {self.seen[-3:]}")
             self.seen.append(event)
-            if event.get("type") == kind:
+            if event.get("type") == kind and word in json.dumps(event):
                 return event
 
     def _send(self, message: Json) -> None:

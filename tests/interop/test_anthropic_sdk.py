@@ -217,7 +217,7 @@ def test_think_tags(sdk: Sdk, streaming: bool) -> None:
     ("fields", "effort"),
     [
         ({"output_config": {"effort": "low"}}, "low"),
-        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}, "high"),
+        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}, "max_tokens": 2000}, "high"),
         ({"thinking": {"type": "enabled", "budget_tokens": 20000}, "max_tokens": 21000}, "high"),
     ],
 )

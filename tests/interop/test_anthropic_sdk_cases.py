@@ -100,6 +100,9 @@ def _ask(gateway: Latimer, case: Case, *, streaming: bool) -> dict[str, Any]:
         except anthropic.APIStatusError as error:
             assert isinstance(error.body, dict)
             return error.body
+        except ValueError:
+            # The SDK gives up on arguments that are not JSON before the event that says so has come.
+            return {"type": "error", "error": {"type": "api_error"}}
 
 
 def _version(case: Case) -> str:

@@ -188,6 +188,15 @@ def test_error_in_a_stream_before_any_text(claude: ClaudeCode, upstream: Upstrea
     assert claude.ask("say something").text == "All well now."
 
 
+def test_reports_and_counts_inside_a_stream_disturb_nobody(claude: ClaudeCode, upstream: Upstream) -> None:
+    """An unknown finish reason is reported in a comment; long hidden thinking has its estimated tokens."""
+    upstream.play([Say("Here it is.", reasoning="Let me think. " * 60, finish="odd")])
+    run = claude.ask("say something")
+    assert run.text == "Here it is."
+    assert not run.failed
+    assert len(upstream.exchanges) == 1
+
+
 def test_server_error_then_success(claude: ClaudeCode, upstream: Upstream) -> None:
     upstream.play(coding.first_then(lambda _: failure(500, "boom", type="server_error"), Say("All well now.")))
     assert claude.ask("say something").text == "All well now."

@@ -312,7 +312,7 @@ class Gateway:
     async def ask(
         self, *, path: str = "/v1/messages", headers: Mapping[str, str] | None = None, **fields: Any
     ) -> Response:
-        return await self.post(path, message(**fields), headers)
+        return await self.post(path, message(**fields), {"anthropic-version": "2023-06-01"} | dict(headers or {}))
 
     async def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -24,6 +24,7 @@ from tests.shell.harness import (
     WHOLE_TEXT,
     Exchange,
     config_for,
+    event,
     events_in,
     eventually,
     gateway,
@@ -387,6 +388,35 @@ async def test_route_and_report(stream: bool) -> None:
         many = await client.ask(stream=stream, **{f"new_{number}": 1 for number in range(200)})
         assert len(many.headers["latimer-report"]) <= 4096
         assert json.loads(many.headers["latimer-report"])
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_is_lost_of_the_answer(stream: bool) -> None:
+    """A whole answer has it in its header; a stream, whose headers are long gone, in a comment."""
+
+    async def two_answers(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.say("Hello")
+        await exchange.chunk(event({"choices": [{"index": 1, "delta": {"content": "Or so."}}]}))
+        await exchange.finish()
+
+    async with serving(two_answers) as (client, _):
+        answer = await client.ask(stream=stream)
+        if stream:
+            assert b'\n: latimer-report [{"field":"choices.*"' in answer.body
+            assert names(answer.events)[-1] == "message_stop"
+        else:
+            assert json.loads(answer.headers["latimer-report"])[0]["field"] == "choices.*"
+
+
+async def test_headers_that_are_told() -> None:
+    async with serving() as (client, _):
+        headers = {"anthropic-workspace-id": "wrkspc_1", "anthropic-beta": "thinking-binding-controls-2026-08-01,new"}
+        answer = await client.ask(stream=False, headers=headers)
+        assert [entry["field"] for entry in json.loads(answer.headers["latimer-report"])] == ["anthropic-workspace-id"]
+        assert answer.json["input_transformations"] == []
+        bare = await client.post("/v1/messages", message(stream=False))
+        assert json.loads(bare.headers["latimer-report"])[0]["field"] == "anthropic-version"
 
 
 async def test_headers_of_streams() -> None:
