@@ -30,6 +30,8 @@ export QUESTION
 # What pytest is given: make test PYTEST_ARGS="-k tools -x"
 PYTEST_ARGS ?=
 
+# Of each of about 40 properties, with each of three seeds: two that are always the same, and a new one.
+FUZZ_EXAMPLES ?= 1750
 # Tests at a time, and what is left out on a machine without nginx; .ci/run installs it.
 JOBS ?= 2
 WITHOUT_NGINX := $(shell command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || echo --ignore=tests/test_bench_ratio.py)
@@ -59,8 +61,10 @@ test: $(VENV)/.dev clients check ## Everything a change has to pass
 	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || echo "• no nginx here, so the cost per token is not measured (apt install nginx-light)"
 	$(BIN)/python -m pytest -n $(JOBS) $(WITHOUT_NGINX) $(PYTEST_ARGS)
 
-fuzz: $(VENV)/.dev ## Let the laws search for longer (FUZZ_EXAMPLES each)
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(JOBS) tests/test_laws.py tests/test_request_laws.py $(PYTEST_ARGS)
+fuzz: $(VENV)/.dev ## Let the laws search for longer: 200,000 requests and streams, about 12 minutes
+	@for seed in 1 2 $$(date +%s); do echo "• seed $$seed"; \
+		HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q -n $(JOBS) --timeout=900 \
+			--hypothesis-seed=$$seed tests/test_laws.py tests/test_request_laws.py $(PYTEST_ARGS) || exit 1; done
 
 bench: $(VENV)/.dev ## Measure the cost of an answer beside nginx
 	$(BIN)/python -m bench

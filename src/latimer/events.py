@@ -17,8 +17,9 @@ from msgspec.structs import astuple
 from .errors import Failure
 from .report import Loss
 
-FinishReason = Literal["stop", "length", "tool_call", "content_filter", "context_window", "pause"]
-"""`pause`: the gateway's own tools had their rounds; the client may ask it to go on."""
+FinishReason = Literal["stop", "length", "tool_call", "content_filter", "context_window", "pause", "compaction"]
+"""`pause`: the gateway's own tools had their rounds; the client may ask it to go on. `compaction`: so it may after a
+summary of the conversation."""
 
 Tier = Literal["priority", "batch"]
 """Service tiers other than the standard one."""

@@ -131,7 +131,7 @@ class Turn:
     def so_far(self) -> Request:
         """The conversation with what has been said and found in this turn, as the client would send it back."""
         said = [admit_block(json.encode(block), "", []) for block in self.content]
-        message = Message(len(self.request.messages), "assistant", said)
+        message = Message(self.request.messages[-1].index + 1, "assistant", said)
         return replace(self.request, messages=[*self.request.messages, *unfold([message], functions(self.plan))])
 
     def decline(self) -> list[Event]:

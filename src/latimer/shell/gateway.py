@@ -25,6 +25,7 @@ from latimer.dialects.chat.request import Outgoing, encode_request
 from latimer.dialects.chat.response import ResponseDecoder
 from latimer.dialects.chat.stream import Reader
 from latimer.dialects.chat.tools import restored_names
+from latimer.dialects.messages.compaction import compacted, given_up, question, read_summary, resumed
 from latimer.dialects.messages.edits import apply_edits
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder
 from latimer.dialects.messages.headers import Headers
@@ -130,7 +131,7 @@ class Gateway:
 
         def decode() -> tuple[Request, Weight]:
             request = decode_request(call.raw, call.headers.version, call.headers.betas)
-            return self._edited(request, weigh(call.raw))
+            return self._edited(*_resumed(request, weigh(call.raw)))
 
         request, weight = await beside(call.raw, decode)
         request = replace(request, session=call.headers.session, agent=call.headers.agent)
@@ -161,6 +162,12 @@ class Gateway:
 
     async def exchange(self, hop: Hop, client: Client) -> None:
         """Answer one request. Raises `Rejection` if nothing of an answer has reached the client."""
+        if hop.request.compact is not None:
+            pauses = hop.request.compact.pause
+            hop = await self._compacted(hop)
+            if pauses and hop.request.compacted is not None:
+                await _pause(hop, client)
+                return
         await self._converse(hop, client)
         if hop.review is not None and hop.review.due:
             await client.send(hop.review.settle(await self._reviewer.verdicts(hop.review)))
@@ -204,7 +211,7 @@ class Gateway:
         """
 
         def decode() -> tuple[Request, Weight]:
-            return decode_count_request(raw, version), weigh(raw)
+            return _resumed(decode_count_request(raw, version), weigh(raw))
 
         request, weight = await beside(raw, decode)
         original = await self._counted(raw, request, weight)
@@ -330,6 +337,32 @@ class Gateway:
         await self._exchange(hop, client)
         return client.body
 
+    async def _compacted(self, hop: Hop) -> Hop:
+        """The hop with the summary that is due in place of its history, by the model it goes to; else without."""
+        refuse_unservable(hop.request)
+        asked = question(hop.request)
+        if asked is None:
+            return replace(hop, request=given_up(hop.request, "there is nothing before the last turn to sum up"))
+        client = WholeClient()
+        done = None
+        weight = hop.weight - weigh(json.encode(hop.request.tools))
+        try:
+            await self._exchange(
+                replace(hop, request=asked, weight=weight, stream=None, turn=None, review=None), client
+            )
+            done = read_summary(client.body)
+        except Rejection as rejection:
+            log.warning("no summary: %s", rejection.failure.type)
+        except Exception as error:  # a request that can be answered must not fail for its summary's sake
+            log.error("no summary: unexpected %s", type(error).__name__)
+        if done is None:
+            return replace(hop, request=given_up(hop.request, "the model gave no summary"))
+        request, replaced = compacted(hop.request, done)
+        weight = hop.weight - weigh(replaced)
+        weight = Weight(weight.text_bytes + len(done.summary.encode()), weight.files)
+        turn = Turn(request, hop.turn.plan, hop.heading) if hop.turn else None
+        return replace(hop, request=request, weight=weight, turn=turn)
+
     def _sees(self, model: str) -> bool:
         return self.routes(model)[0].profile.sees
 
@@ -428,9 +461,22 @@ class Gateway:
             self.metrics.answered(route.name, usage)
 
 
+def _resumed(request: Request, weight: Weight) -> tuple[Request, Weight]:
+    """The request from its newest summary on, and what it weighs then."""
+    request, dropped = resumed(request)
+    return request, weight - weigh(dropped)
+
+
 async def _end(answer: Answer, client: Client) -> None:
     if out := answer.end():
         await client.send(out)
+
+
+async def _pause(hop: Hop, client: Client) -> None:
+    """The summary is the answer; the client says how it goes on."""
+    client.announce(OWN_ANSWER, header(hop.request.losses))
+    encoder = hop.encoder()
+    await client.send(encoder.encode(Start("", "")) + encoder.encode(Finish("compaction", Usage())))
 
 
 async def _warm_up(encoder: Encoder, client: Client) -> None:

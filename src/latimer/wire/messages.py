@@ -244,6 +244,19 @@ class ClearToolUses(Struct, frozen=True, tag="clear_tool_uses_20250919", forbid_
     clear_tool_inputs: bool | list[str] | None = None
 
 
+class PromptSize(Struct, frozen=True, forbid_unknown_fields=True):
+    """So many tokens of the prompt."""
+
+    type: Literal["input_tokens"]
+    value: Annotated[int, Meta(ge=0)]
+
+
+class Compact(Struct, frozen=True, tag="compact_20260112", forbid_unknown_fields=True):
+    trigger: PromptSize | None = None
+    instructions: str | None = None
+    pause_after_compaction: bool = False
+
+
 class ContextManagement(Struct, frozen=True, forbid_unknown_fields=True):
     edits: list[Raw] = []
 

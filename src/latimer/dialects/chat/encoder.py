@@ -36,6 +36,7 @@ FROM_FINISH_REASON: dict[FinishReason, str] = {
     "content_filter": "content_filter",
     "context_window": "length",
     "pause": "stop",
+    "compaction": "stop",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import json
 
+from latimer.dialects.messages.compaction import told_summary
 from latimer.documents import UnreadableDocument, pdf_text
 from latimer.server_tools.results import told_hit
 from latimer.wire import messages as wire
@@ -43,7 +44,7 @@ def told(block: wire.UnknownBlock) -> str | None:
             return f"[the tools of MCP server {server}]"
         case {"type": "compaction"}:
             summary = _said(value.get("content"))
-            return f"<conversation_summary>\n{summary}\n</conversation_summary>" if summary else ""
+            return told_summary(summary) if summary else ""
         case {"type": "browser_state", "tabs": list(tabs)}:
             return "\n".join(["[browser tabs]", *(_tab(tab) for tab in tabs)])
         case {"type": kind} if kind in _RESULTS:

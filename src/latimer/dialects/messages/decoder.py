@@ -33,6 +33,7 @@ FINISH_REASON: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "pause_turn": "pause",
+    "compaction": "compaction",
     "max_tokens": "length",
     "tool_use": "tool_call",
     "refusal": "content_filter",

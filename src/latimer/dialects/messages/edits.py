@@ -15,9 +15,11 @@ from latimer.report import Action, Loss
 from latimer.wire import messages as wire
 
 from .admit import admit, block_type
-from .request import AppliedEdit, Message, Request
+from .request import AppliedEdit, Compact, Message, Request
 
 CLEARED = "[Old tool result content cleared]"
+COMPACTED_ABOVE = 150_000
+"""Tokens of the prompt above which it is compacted where the edit has no trigger, as in the official SDK's type."""
 ASKED = "cleared, as context_management asks"
 _NOTHING = Raw(b"{}")
 _LOADS_TOOLS = b'"tool_reference"'
@@ -48,7 +50,7 @@ def apply_edits(request: Request, prompt_tokens: Callable[[], int], estimate: Es
     pairs = zip(request.messages, editor.blocks, strict=True)
     messages = [replace(message, blocks=blocks) for message, blocks in pairs]
     edited = replace(request, messages=messages, losses=editor.losses, applied_edits=tuple(editor.applied))
-    return edited, b"".join(editor.removed)
+    return replace(edited, compact=editor.compact), b"".join(editor.removed)
 
 
 class Editor:
@@ -58,6 +60,7 @@ class Editor:
         self.blocks = [list(message.blocks) for message in request.messages]
         self.losses = list(request.losses)
         self.applied: list[AppliedEdit] = []
+        self.compact: Compact | None = None
         self.removed: list[bytes] = []
         self._messages: list[Message] = request.messages
         self._prompt_tokens = prompt_tokens
@@ -72,9 +75,16 @@ class Editor:
             case "clear_tool_uses_20250919":
                 self._clear_tool_uses(admit(raw, wire.ClearToolUses, path, self.losses))
             case "compact_20260112":
-                self._lose(path, "nothing is summarised here: the client compacts when the window is full")
+                self._compact(admit(raw, wire.Compact, path, self.losses), path)
             case kind:
                 self._lose(path, f"Latimer does not know the edit {kind!r}")
+
+    def _compact(self, edit: wire.Compact, path: str) -> None:
+        """Asking for the summary takes an upstream, so here it is only decided that one is due."""
+        least = edit.trigger.value if edit.trigger else COMPACTED_ABOVE
+        if self.compact is None and self._prompt_tokens() - self._cleared_tokens > least:
+            self.compact = Compact(path, edit.instructions, edit.pause_after_compaction)
+            self._lose(path, "the model itself sums up what came before", "emulated")
 
     def _clear_thinking(self, edit: wire.ClearThinking) -> None:
         keep = edit.keep

@@ -41,6 +41,7 @@ STOP_REASON: dict[FinishReason, str] = {
     "content_filter": "refusal",
     "context_window": "model_context_window_exceeded",
     "pause": "pause_turn",
+    "compaction": "compaction",
 }
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 DIALECT = "messages"
@@ -51,6 +52,14 @@ DELTAS: dict[type, tuple[str, str]] = {
 }
 """The type of a block's deltas, and the field that has their words."""
 
+ITERATION = (
+    "input_tokens",
+    "output_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "cache_creation",
+)
+"""What is told of each of several rounds."""
 TOKEN_QUANTUM = 16
 """Hidden thinking is counted in steps of so many tokens; the API's own steps are of a fixed size, too."""
 CHARS_PER_TOKEN = 4
@@ -119,7 +128,7 @@ class StreamEncoder:
             case Delta(data=data):
                 return self._unseen(data) if self._muted else self._head + _encode(data) + b"}}\n\n"
             case BlockStart(block=block):
-                return self._block_start(block)
+                return self._compaction() + self._block_start(block)
             case BlockStop():
                 return self._block_stop()
             case Signature(data=data) if isinstance(self._block, Reasoning):
@@ -131,7 +140,7 @@ class StreamEncoder:
             case Start(usage=usage):
                 return self.start(usage)
             case Finish():
-                return self._finish(event)
+                return self._compaction() + self._finish(event)
             case Failure():
                 return _named("error", encode_failure(event, self._heading.request_id))
 
@@ -141,6 +150,14 @@ class StreamEncoder:
             return b""
         self._started = True
         return _event("message_start", {"message": _message(self._heading, [], None, usage) | self.slots.message})
+
+    def _compaction(self) -> bytes:
+        """The summary as the first block, before whatever comes first: an attempt that says nothing has not begun."""
+        done = self.slots.compacted
+        if done is None or self._index >= 0:
+            return b""
+        start = self._block_start(Opaque(DIALECT, b'{"type":"compaction","content":null}'))
+        return start + self._delta({"type": "compaction_delta", "content": done.summary}) + self._block_stop()
 
     def _block_start(self, block: Block) -> bytes:
         """A block of another dialect is left out with all that is in it; the client's indexes have no gap there."""
@@ -211,7 +228,9 @@ class WholeEncoder:
             case OpaqueDelta(raw=raw) if isinstance(self._block, Opaque):
                 self._data.append(_partial_json(raw))
             case Finish():
-                message = _message(self._heading, self.content, event, event.usage)
+                done = self.slots.compacted
+                first = [{"type": "compaction", "content": done.summary}] if done else []
+                message = _message(self._heading, [*first, *self.content], event, event.usage)
                 message |= {"usage": _final_usage(event, self.slots), **self.slots.message, **self.slots.ending}
                 return _encode(message)
             case Failure():
@@ -244,7 +263,17 @@ def _final_usage(finish: Finish, slots: Slots) -> dict[str, Any]:
     usage = encode_usage(finish.usage) | {"service_tier": finish.tier or "standard"}
     if slots.speed:
         usage["speed"] = "fast" if finish.tier == "priority" else "standard"
+    if slots.compacted:
+        usage["iterations"] = _iterations(finish, slots.compacted.usage)
     return usage | slots.usage
+
+
+def _iterations(finish: Finish, summary: dict[str, Any]) -> list[Any]:
+    """What the summary took, which counts apart, and then what the answer did, where there is one."""
+    rounds = [("compaction", summary)]
+    if finish.reason != "compaction":
+        rounds.append(("message", encode_usage(finish.usage)))
+    return [{"type": kind} | {key: usage.get(key) for key in ITERATION} for kind, usage in rounds]
 
 
 def _ending(finish: Finish) -> dict[str, Any]:

@@ -56,6 +56,21 @@ class AppliedEdit(Struct, frozen=True, omit_defaults=True):
     cleared_thinking_turns: int = 0
 
 
+class Compact(Struct, frozen=True):
+    """A compaction that is due, as the edit at `path` asks; `pause`: the summary is the whole answer."""
+
+    path: str
+    instructions: str | None
+    pause: bool
+
+
+class Compacted(Struct, frozen=True):
+    """A compaction that was done in this request, and what it took, in the answer's words."""
+
+    summary: str
+    usage: dict[str, Any]
+
+
 class Request(Struct, frozen=True):
     """A parsed request. `body` has the plain fields; the others are its parsed subtrees."""
 
@@ -80,6 +95,8 @@ class Request(Struct, frozen=True):
     """The subagent that asks; '' for the main conversation."""
     applied_edits: tuple[AppliedEdit, ...] | None = None
     """What `context_management` has done to this request (`latimer.dialects.messages.edits`); None: nobody tried."""
+    compact: Compact | None = None
+    compacted: Compacted | None = None
 
     @property
     def session_key(self) -> str:

@@ -13,7 +13,7 @@ from msgspec import Struct, json
 from latimer.report import Loss
 from latimer.wire import messages as wire
 
-from .request import Request
+from .request import Compacted, Request
 
 BINDING_BETA = "thinking-binding-controls-2026-08-01"
 COUNT_BETA = "thinking-token-count-2026-05-13"
@@ -23,7 +23,7 @@ FOREIGN_REASONING = "the reasoning of another model, which this one cannot read"
 
 class Slots(Struct, frozen=True):
     """Fields beside the answer. `message` is in the message itself, and so in `message_start`; `ending` is known at the
-    end, in `message_delta`; `usage` is in the final usage.
+    end, in `message_delta`; `usage` is in the final usage. `compacted` is the content's first block.
 
     `counts_thinking`: thinking that is not shown is counted for a progress indicator. `speed`: the usage says at which
     speed the answer came.
@@ -34,6 +34,7 @@ class Slots(Struct, frozen=True):
     usage: dict[str, Any] = {}
     counts_thinking: bool = False
     speed: bool = False
+    compacted: Compacted | None = None
 
 
 def native_slots(request: Request, losses: Iterable[Loss] = ()) -> Slots:
@@ -54,7 +55,7 @@ def native_slots(request: Request, losses: Iterable[Loss] = ()) -> Slots:
         ]
     if wire.given(body.fallback_credit_token):
         usage["fallback_credit"] = {"status": {"type": "not_applied", "reason": "not_enabled"}}
-    return Slots(message, ending, usage, COUNT_BETA in request.betas, body.speed is not None)
+    return Slots(message, ending, usage, COUNT_BETA in request.betas, body.speed is not None, request.compacted)
 
 
 def _diagnostics(asked: Any) -> Any:

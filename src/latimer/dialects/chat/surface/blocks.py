@@ -88,7 +88,7 @@ BLOCKS: tuple[Row, ...] = (
     Row("content.mcp_tool_result*", "approximated", "text", "blocks-of-servers"),
     Row("content.mcp_tool_listing*", "approximated", "text", "blocks-of-servers"),
     Row("content.container_upload*", "approximated", "a mark in its place: its file is at Anthropic", EACH),
-    Row("content.compaction*", "approximated", "the summary as text", "blocks-of-servers"),
+    Row("content.compaction*", "approximated", "the summary as text, in place of what came before it", "blocks-of-servers"),
     Row("content.fallback*", "approximated", "nothing: which model took over is no one's concern here", "blocks-of-servers"),
     Row("content.advisor_tool_result*", "approximated", "the advice as text", "blocks-of-servers"),
     Row("content.advisor_result*", "approximated", "the advice as text", "blocks-of-servers"),
