@@ -19,11 +19,12 @@ from latimer.dialects.chat.surface.blocks import BLOCKS
 from latimer.dialects.chat.surface.request import FIELDS, HEADERS
 from latimer.dialects.chat.surface.tools import TOOLS
 from latimer.dialects.messages.edits import ASKED, apply_edits
-from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure
-from latimer.dialects.messages.request import AppliedEdit, decode_request
+from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure, encode_usage
+from latimer.dialects.messages.request import AppliedEdit, Compacted, decode_request
+from latimer.dialects.messages.slots import Slots
 from latimer.dialects.surface import MEANINGS, Row, find
 from latimer.errors import STATUS, Failure, Rejection
-from latimer.events import Finish, Usage
+from latimer.events import Finish, FinishReason, Usage
 from latimer.profile import Profile
 from latimer.report import Loss
 from latimer.server_tools.plan import Abilities, asks_server, prepare
@@ -160,6 +161,7 @@ def seen() -> frozenset[str]:
         found |= names_of_answer(json.loads(WholeEncoder(heading).encode(finish)))
         streamed = events_of(StreamEncoder(heading).encode(finish))
         found |= {name for body in streamed for name in names_of_answer(json.loads(body))}
+    found |= names_of_compaction("compaction") | names_of_compaction("stop")
     for kind in STATUS:
         found |= names_of_answer(encode_failure(Failure(kind, "m", {"error_code": "c"}), "req_1"))
     edits = (
@@ -170,6 +172,15 @@ def seen() -> frozenset[str]:
         applied = {"context_management": {"applied_edits": [json.loads(typed.encode(edit))]}}
         found |= names_in({"type": "message", **applied}) | names_in({"type": "message_delta", **applied})
     return frozenset(found)
+
+
+def names_of_compaction(reason: FinishReason) -> set[str]:
+    """What stands in an answer that begins with a summary."""
+    whole, stream = (kind(Heading("msg_1", "claude", "req_1")) for kind in (WholeEncoder, StreamEncoder))
+    for encoder in (whole, stream):
+        encoder.slots = Slots(compacted=Compacted("words", encode_usage(Usage())))
+    bodies = [whole.encode(Finish(reason, Usage())), *events_of(stream.encode(Finish(reason, Usage())))]
+    return {name for body in bodies for name in names_of_answer(json.loads(body))}
 
 
 def events_of(stream: bytes) -> list[bytes]:

@@ -75,7 +75,7 @@ async def test_the_answer_begins_with_the_summary_and_goes_on(stream: bool) -> N
         ("compaction", 12),
         ("message", 12),
     ]
-    assert ("context_management.edits.0", "emulated") in report(got)
+    assert ("context_management.edits.*", "emulated") in report(got)
     if stream:
         first = [data for name, data in got.events if name.startswith("content_block")][:3]
         assert first == [
@@ -118,7 +118,7 @@ async def test_without_a_summary_the_conversation_goes_on_whole(stream: bool, fa
     assert len(script.exchanges) == 2
     assert messages(script.exchanges[1]) == HISTORY
     assert read(got, stream=stream)["content"] == [text("Here is the sail.")]
-    assert [loss for loss in report(got) if "edits" in loss[0]] == [("context_management.edits.0", "dropped")]
+    assert [loss for loss in report(got) if "edits" in loss[0]] == [("context_management.edits.*", "dropped")]
 
 
 async def test_nothing_is_asked_below_the_trigger_or_without_history() -> None:
@@ -128,7 +128,7 @@ async def test_nothing_is_asked_below_the_trigger_or_without_history() -> None:
         alone = await client.ask(context_management=compact(1))
         await client.ask(messages=HISTORY)
     assert [len(messages(exchange)) for exchange in script.exchanges] == [3, 3, 1, 3]
-    assert ("context_management.edits.0", "dropped") in report(alone)
+    assert ("context_management.edits.*", "dropped") in report(alone)
 
 
 async def test_the_calls_of_the_last_turn_stay_with_their_results() -> None:

@@ -7,7 +7,7 @@ import pytest
 from msgspec import json as typed
 
 from latimer.dialects.messages.edits import CLEARED, apply_edits
-from latimer.dialects.messages.request import Request
+from latimer.dialects.messages.request import Compact, Request
 from latimer.dialects.messages.slots import native_slots
 from latimer.errors import Rejection
 from tests.dialects.chat.asking import Json, assistant, call, marked, parsed, result, system, text, user
@@ -192,9 +192,8 @@ def test_edits_are_done_one_after_the_other() -> None:
     assert len(told(both)) == 2
 
 
-@pytest.mark.parametrize("kind", ["compact_20260112", "clear_everything_20270101"])
-def test_an_edit_that_cannot_be_done_is_reported(kind: str) -> None:
-    request = edited(*steps("A"), edits=[{"type": kind}, cleared(keep=uses(0), later=1)])
+def test_an_edit_that_cannot_be_done_is_reported() -> None:
+    request = edited(*steps("A"), edits=[{"type": "clear_everything_20270101"}, cleared(keep=uses(0), later=1)])
     assert [(loss.field, loss.action) for loss in request.losses] == [
         ("context_management.edits.0", "dropped"),
         ("context_management.edits.1.later", "dropped"),
@@ -211,9 +210,26 @@ def test_an_edit_that_cannot_be_done_is_reported(kind: str) -> None:
         ({"edits": [cleared(trigger={"type": "years", "value": 1})]}, "context_management.edits.0.trigger.type"),
         ({"edits": [cleared(keep=uses(-1))]}, "context_management.edits.0.keep.value"),
         ({"edits": [{"type": "clear_thinking_20251015", "keep": "none"}]}, "context_management.edits.0.keep"),
+        ({"edits": [{"type": "compact_20260112", "trigger": uses(1)}]}, "context_management.edits.0.trigger.type"),
+        ({"edits": [{"type": "compact_20260112", "instructions": 1}]}, "context_management.edits.0.instructions"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(management: Any, field: str) -> None:
     with pytest.raises(Rejection) as raised:
         apply_edits(parsed("hi", context_management=management), lambda: TOKENS, len)
     assert raised.value.failure.message.startswith(f"{field}: ")
+
+
+def test_a_compaction_is_due_above_its_trigger() -> None:
+    """What other edits cleared before counts no longer."""
+    at = {"type": "compact_20260112", "trigger": tokens(TOKENS)}
+    below = {"type": "compact_20260112", "trigger": tokens(TOKENS - 1), "instructions": "Be brief."}
+    assert edited(*steps("A"), edits=[at]).compact is None
+    assert edited(*steps("A"), edits=[{"type": "compact_20260112"}]).compact is None
+    due = edited(*steps("A"), edits=[at, below, {**below, "pause_after_compaction": True}])
+    assert due.compact == Compact("context_management.edits.1", "Be brief.", pause=False)
+    assert [(loss.field, loss.action) for loss in due.losses] == [("context_management.edits.1", "emulated")]
+    assert edited(*steps("A"), edits=[cleared(keep=uses(0)), below]).compact is None
+    asked = parsed("hi", context_management={"edits": [{"type": "compact_20260112"}]})
+    assert apply_edits(asked, lambda: 150_000, len)[0].compact is None
+    assert apply_edits(asked, lambda: 150_001, len)[0].compact is not None

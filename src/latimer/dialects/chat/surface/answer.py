@@ -9,8 +9,9 @@ SEEN = "tests/dialects/test_surface.py::test_answers_are_what_the_rows_say"
 UPSTREAM = "tests/dialects/test_surface.py::test_each_part_of_an_upstreams_answer"
 TURN = "tests/server_tools/test_turn.py::test_two_rounds_are_one_answer"
 CLIENT_TOOLS = "tests/dialects/test_client_tools.py"
+COMPACTION = "tests/shell/test_compaction.py::test_the_answer_begins_with_the_summary_and_goes_on"
 CAUSES = "tests/dialects/chat/test_errors.py::test_causes"
-_SERVERS = "(bash_code_execution_tool_result|code_execution_tool_result|text_editor_code_execution_tool_result|mcp_*|container_upload|advisor_tool_result|redacted_thinking|compaction|fallback)"
+_SERVERS = "(bash_code_execution_tool_result|code_execution_tool_result|text_editor_code_execution_tool_result|mcp_*|container_upload|advisor_tool_result|redacted_thinking|fallback)"
 
 ANSWER: tuple[Row, ...] = (
     Row("message", "carried", "one message", "text-whole"),
@@ -62,7 +63,10 @@ ANSWER: tuple[Row, ...] = (
     Row("usage.speed", "carried", "when the request asks for a speed", "tier-fast"),
     Row("usage.speed=(standard|fast)", "carried", "when the request asks for a speed", "tier-fast"),
     Row("usage.inference_geo", "absent", "providers do not tell", SEEN),
-    Row("usage.iterations*", "absent", "rounds of Latimer's own tools are counted together", SEEN),
+    Row("usage.iterations", "emulated", "of a summary and the answer after it; rounds of Latimer's own tools are counted together", COMPACTION),
+    Row("usage.iterations.(message|compaction)*", "emulated", "what the summary took counts apart", COMPACTION),
+    Row("usage.iterations.message.model", "absent", "it is the message's", SEEN),
+    Row("usage.iterations.(advisor_message|fallback_message)*", "absent", "there are none here", SEEN),
     Row("usage.fallback_credit", "emulated", "when the request has a token", "answer-native-slots"),
     Row("usage.fallback_credit.status", "emulated", "when the request has a token", "answer-native-slots"),
     Row("usage.fallback_credit.status.not_applied", "emulated", "when the request has a token", "answer-native-slots"),
@@ -98,6 +102,8 @@ ANSWER: tuple[Row, ...] = (
     Row("content.tool_search_tool_result*", "emulated", "the tools that fit", "tests/server_tools/test_results.py::test_tools"),
     Row("content.tool_search_tool_result.content.tool_search_tool_result_error.error_message", "absent", "the code says it", SEEN),
     Row("content.tool_search_tool_result.content.tool_search_tool_result_error.error_code=execution_time_exceeded", "absent", "patterns that might not end are refused", SEEN),
+    Row("content.compaction*", "emulated", "the summary that `compact_20260112` asks for, which may be read by all", COMPACTION),
+    Row("content.compaction.(encrypted_content|signature|tool_changes)*", "absent", "the summary is not sealed; changes of tools are taken from the history", SEEN),
     Row(f"content.{_SERVERS}*", "absent", "what would cause it is refused or cannot happen here", SEEN),
     Row("event.message_start*", "carried", "with an estimate of the prompt's size", "text"),
     Row("event.content_block_start*", "carried", "one block after the other, without gaps", "calls-interleaved"),
@@ -120,6 +126,7 @@ ANSWER: tuple[Row, ...] = (
     Row("delta.signature_delta*", "emulated", "the provider's reasoning, for the way back", "reasoning-content"),
     Row("delta.input_json_delta*", "carried", "as it comes", "calls-whole"),
     Row("delta.citations_delta*", "absent", "`annotations` are reported", SEEN),
+    Row("delta.compaction_delta.encrypted_content", "absent", "the summary is not sealed", SEEN),
     Row("delta.compaction_delta*", "emulated", "the summary, whole", COMPACTION),
     Row("error", "carried", "an HTTP status before the answer has begun, then an event", "broken-error-after-text"),
     Row("error.message", "carried", "what the provider said, keys taken out", "tests/dialects/chat/test_errors.py::test_keys_are_redacted"),
