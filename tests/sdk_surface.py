@@ -352,7 +352,8 @@ def names_in(value: Any, path: str = "message") -> set[str]:
         return {path, f"{path}={value}"} if isinstance(value, str) and len(value) < 50 else {path}
     tag = str(value.get("type", ""))
     event = path == "message" and tag not in ("", "message")
-    base = _base(path, tag, f"{tag}Event" if event else "Message" if tag == "message" else "")
+    whole = tag == "message" and not path.endswith(".iterations")
+    base = _base(path, tag, f"{tag}Event" if event else "Message" if whole else "")
     found = {base}
     for name, inner in value.items():
         if name != "type" and inner is not None:

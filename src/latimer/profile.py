@@ -89,7 +89,7 @@ class ToolRules(Struct, frozen=True, forbid_unknown_fields=True):
     recover_text: bool = True
     """Whether calls of advertised tools that the model wrote as text become calls."""
     repair_arguments: bool = True
-    """Whether malformed arguments are mended and brought to their schema's types; else malformed ones fail the answer."""
+    """Whether malformed arguments are mended and brought to their schema's types; else they fail the answer."""
     max_count: int = 128
     """Most tools in one request, 0 for any number; of more, those that can be searched for are loaded when they are
     found, and of what is still too many the last MCP tools are left out."""

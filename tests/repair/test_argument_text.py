@@ -11,6 +11,7 @@ from latimer.repair import argument_text as kinds
 from latimer.repair.argument_text import ArgumentText
 from latimer.repair.malformed import Malformed
 from latimer.repair.schema import Parameters
+from latimer.wire.json_text import unparsed_input
 from tests import strategies
 
 TODO = {"type": "object", "properties": {"text": {"type": "string"}, "n": {"type": "integer"}}, "required": ["text"]}
@@ -213,12 +214,23 @@ def test_a_cut_call_stays_as_it_came() -> None:
         '{"command": "ls", "timeout": "1',
         '{"pages": "',
         '{"command": "l',
-        "{'command': 'l",
-        '```json\n{"c',
         "{",
     ]:
         arguments = ArgumentText(Parameters(BASH))
         assert arguments.feed(text) + arguments.rest() == text
+
+
+def test_a_cut_call_that_no_reader_takes_is_told_as_the_client_tells_it() -> None:
+    for text in ["{'command': 'l", '```json\n{"c', ":"]:
+        arguments = ArgumentText(Parameters(BASH))
+        assert json.loads(arguments.feed(text) + arguments.rest()) == unparsed_input(text)
+
+
+def test_of_a_cut_call_that_had_begun_what_is_malformed_is_left_out() -> None:
+    arguments = ArgumentText(Parameters(BASH))
+    sent = arguments.feed('{"command": "ls", timeout: 5
+    assert sent + arguments.rest() == '{"command": "ls"'
+    assert arguments.kinds == ["what was malformed of a call that was cut off is left out"]
     arguments = ArgumentText(Parameters(WRITE))
     cut = arguments.feed('{"path": "a", "content": "b", "x": [1') + arguments.rest()
     with pytest.raises(ValueError):

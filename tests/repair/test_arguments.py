@@ -10,6 +10,7 @@ from latimer.errors import Failure
 from latimer.events import BlockStart, BlockStop, Delta, Event, Finish, Start, Text, ToolCall, Usage, check
 from latimer.repair import argument_text as kinds
 from latimer.repair.arguments import Arguments
+from latimer.wire.json_text import unparsed_input
 from tests import strategies
 from tests.repair.written import TOOLS
 
@@ -82,12 +83,17 @@ def test_before_its_first_argument_a_failure_can_still_be_an_honest_status() -> 
 
 
 def test_a_call_that_the_limit_cut_stays_as_it_came() -> None:
-    for text in ['{"command": "rm -rf /tmp/x', "{'command': 'ls'}", '{"command": "x", "timeout": 1', "", "```"]:
+    for text in ['{"command": "rm -rf /tmp/x', '{"command": "x", "timeout": 1', ""]:
         out = passed(START, *call(0, text), CUT)
         assert inputs(out) == [text or "{}"]
         assert out[-1] == CUT
-    out = passed(START, *call(0, "{'command': 'ls'}"), *call(1, "{'command': 'l"), CUT)
-    assert inputs(out) == ["{'command': 'ls'}", "{'command': 'l"]
+
+
+def test_a_call_that_the_limit_cut_and_no_reader_takes_is_told_as_the_client_tells_it() -> None:
+    texts = ["{'command': 'ls'}", "{'command': 'l", "```"]
+    out = passed(START, *(event for place, text in enumerate(texts) for event in call(place, text)), CUT)
+    assert [json.loads(told) for told in inputs(out)] == [unparsed_input(text) for text in texts]
+    assert out[-1] == CUT
 
 
 def test_a_complete_call_before_the_cut_is_mended() -> None:

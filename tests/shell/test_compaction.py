@@ -125,7 +125,7 @@ async def test_nothing_is_asked_below_the_trigger_or_without_history() -> None:
     async with serving(ANSWER) as (client, script):
         await client.ask(messages=HISTORY, context_management=compact(50_000))
         await client.ask(messages=HISTORY, context_management={"edits": [{"type": "compact_20260112"}]})
-        alone = await client.ask(context_management=compact(1))
+        alone = await client.ask(context_management=compact(0))
         await client.ask(messages=HISTORY)
     assert [len(messages(exchange)) for exchange in script.exchanges] == [3, 3, 1, 3]
     assert ("context_management.edits.*", "dropped") in report(alone)
@@ -163,12 +163,12 @@ async def test_an_upstream_that_fails_after_the_summary_is_an_honest_status() ->
 async def test_the_official_sdk_reads_and_sends_it_back() -> None:
     async with serving(SUMMARY, ANSWER) as (client, script):
         sdk = anthropic.AsyncAnthropic(base_url=client.url, api_key="x", max_retries=0)
-        asking: Any = {"model": "claude", "max_tokens": 100, "betas": [BETA], "context_management": compact()}
+        asking: Any = {"model": "claude", "max_tokens": 100, "betas": [BETA], "context_management": compact(0)}
         whole = await sdk.beta.messages.create(messages=HISTORY, **asking)  # type: ignore[call-overload]  # plain JSON
         script.exchanges.clear()
         async with sdk.beta.messages.stream(messages=HISTORY, **asking) as stream:
             streamed = await stream.get_final_message()
-        paused = compact(pause_after_compaction=True)
+        paused = compact(0, pause_after_compaction=True)
         script.exchanges.clear()
         async with sdk.beta.messages.stream(messages=HISTORY, **{**asking, "context_management": paused}) as stream:
             stopped = await stream.get_final_message()
@@ -177,8 +177,21 @@ async def test_the_official_sdk_reads_and_sends_it_back() -> None:
         await sdk.close()
     for message in (whole, streamed):
         assert [block.type for block in message.content] == ["compaction", "text"]
-        assert message.content[0].content == "The user wants a boat."
+        assert message.content[0].to_dict()["content"] == "The user wants a boat."
         assert [each.type for each in message.usage.iterations or ()] == ["compaction", "message"]
     assert stopped.stop_reason == "compaction"
     assert [block.type for block in stopped.content] == ["compaction"]
     assert messages(script.exchanges[-1]) == [TOLD]
+
+
+@STREAMS
+async def test_the_rounds_of_latimers_own_tools_come_after_the_summary(stream: bool) -> None:
+    rules = "[web_fetch]\nenabled = true\n"
+    fetch = Say("Let me see.", calls=[Call("web_fetch", {"url": "http://127.0.0.1/"})])
+    tools = [{"type": "web_fetch_20250910", "name": "web_fetch"}]
+    async with serving(SUMMARY, fetch, ANSWER, rules=rules) as (client, script):
+        got = await client.ask(messages=HISTORY, tools=tools, context_management=compact(), stream=stream)
+    assert [message["role"] for message in messages(script.exchanges[2])] == ["user", "user", "assistant", "tool"]
+    assert messages(script.exchanges[2])[0] == TOLD
+    kinds = [block["type"] for block in read(got, stream=stream)["content"]]
+    assert kinds == ["compaction", "text", "server_tool_use", "web_fetch_tool_result", "text"]

@@ -96,7 +96,7 @@ def _capabilities(profile: Profile) -> dict[str, Any]:
         "batch": _can(False),
         "citations": _can(False),
         "code_execution": _can(False),
-        "context_management": {"supported": False, **{edit: _can(False) for edit in edits}},
+        "context_management": {"supported": True, **{edit: _can(True) for edit in edits}},
         "effort": {"supported": any(efforts.values()), **{word: _can(able) for word, able in efforts.items()}},
         "image_input": _can(profile.media.images),
         "pdf_input": _can(True),

@@ -27,6 +27,7 @@ class RetryRules(Struct, frozen=True, forbid_unknown_fields=True):
     max_wait_seconds: Annotated[float, Meta(ge=0)] = 30.0
     """No wait is longer. An upstream that asks for more is not tried again: the client is told how long."""
 
+
 _FALLS_BACK: frozenset[ErrorType] = TRANSIENT | {"billing_error"}
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from msgspec import json
 
-from latimer.wire.json_text import UNREADABLE, mend_surrogates
+from latimer.wire.json_text import UNREADABLE, mend_surrogates, unparsed_input
 
 from .keys import EMPTY_IS_ABSENT, may_mean, renames
 from .malformed import Malformed, mend, unfenced
@@ -114,11 +114,21 @@ class ArgumentText:
         return self._taken()
 
     def rest(self) -> str:
-        """What was not sent, as it came: a call that was cut off stays as it is, and so cannot be run."""
+        """What was not sent, as it came: a call that was cut off stays as it is, and so cannot be run.
+
+        What no reader takes as the beginning of an object is told as the client tells it, or, once a beginning is sent,
+        left out and noted.
+        """
         opening = "{" if self._empty and self._state != "OPENING" else ""
         aside = "".join(f",{json.encode(key).decode()}:{raw}" for key, _, raw in self._aside)
         member = "" if self._sent is not None or self._state == "KEY" else "".join(self._raw)
-        return f"{self._taken()}{opening}{aside}{member}{self._pending}"
+        unsent = f"{opening}{aside}{member}{self._pending}"
+        if self._state not in ("OPENING", "BROKEN") or not self._pending.strip():
+            return self._taken() + unsent
+        if self._empty:
+            return json.encode(unparsed_input(unsent)).decode()
+        self._note("what was malformed of a call that was cut off is left out")
+        return self._taken()
 
     def _taken(self) -> str:
         out, self._out = "".join(self._out), []

@@ -88,6 +88,7 @@ class Arguments:
             return [*self._settle(stop), *(out for each in waiting for out in self.pass_on(each))]
         assert self._text is not None
         rest = self._say(stop.index, self._text.rest())
+        self.repairs += [Loss(f"content.{stop.index}.input", "dropped", kind) for kind in self._text.kinds]
         begun: list[Event] = [self._start] if self._start else []
         self._text = self._start = None
         return [*begun, *rest, stop, *(out for each in waiting for out in self.pass_on(each))]

@@ -41,3 +41,8 @@ def decode_mended(decoder: json.Decoder[T], raw: bytes) -> T:
 def _mend(match: re.Match[bytes]) -> bytes:
     text = match.group()
     return _REPLACEMENT if len(text) == 6 else text
+
+
+def unparsed_input(text: str) -> dict[str, object]:
+    """What stands for arguments that are no JSON: Claude Code's own form, which no tool takes for its input."""
+    return {"__unparsedToolInput": {"raw": text, "len": len(text)}}

@@ -23,6 +23,7 @@ from latimer.events import (
     Usage,
 )
 from latimer.wire import chat as wire
+from latimer.wire.json_text import unparsed_input
 
 from .arguments import MalformedArguments, normalize
 from .errors import Asked, decode_body_error
@@ -332,14 +333,17 @@ class StreamDecoder:
         self._events.append(BlockStop(self._index))
 
     def _settle_call(self, call: Segment) -> None:
-        """Check what was streamed; send what had to wait. Cut off by the length limit, a call stays as it is."""
+        """Check what was streamed; send what had to wait. Cut off by the length limit, a call stays as it is.
+
+        One that had not even begun as an object is told as the client tells such arguments: no reader takes them bare.
+        """
         cut = self._reason in ("length", "max_tokens")
         try:
             arguments = call.text if self._reader.raw_arguments else normalize(call.text)
         except MalformedArguments as error:
             if not cut:
                 raise self._broken(f"malformed arguments for tool {call.name!r}: {error}") from error
-            arguments = call.text
+            arguments = json.encode(unparsed_input(call.text)).decode()
         if not call.started:
             self._start_call(call)
             self._events.append(Delta(self._index, arguments))

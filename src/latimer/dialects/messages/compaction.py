@@ -6,6 +6,7 @@ it back with all the rest, and what stands before the newest one is no longer re
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from msgspec import Raw, json
@@ -28,6 +29,7 @@ been done and decided, and why; every file, name, number, command and error that
 tried without success; and what is unfinished, with the next step. Call no tools and do not answer the user here: \
 write the summary alone."""
 
+_NOT_GIVEN = re.compile(rb',"[a-z_]+":null')
 _TOOL_CHANGES = frozenset({"tool_addition", "tool_removal"})
 
 
@@ -151,4 +153,7 @@ def _run(messages: list[Message], end: int, *, assistant: bool) -> int:
 
 
 def _json(messages: list[Message]) -> bytes:
-    return json.encode([message.blocks for message in messages])
+    """About as the client sent it: fields that were not given weigh nothing."""
+    blocks = (block for message in messages for block in message.blocks)
+    encoded = [Raw(block.raw) if isinstance(block, wire.UnknownBlock) else block for block in blocks]
+    return _NOT_GIVEN.sub(b"", json.encode(encoded)) if encoded else b""

@@ -30,7 +30,7 @@ from latimer.events import (
     Verdict,
 )
 from latimer.report import header
-from latimer.wire.json_text import UNREADABLE, mend_surrogates
+from latimer.wire.json_text import UNREADABLE, mend_surrogates, unparsed_input
 
 from .slots import Slots
 
@@ -366,7 +366,7 @@ def _input(data: str) -> Any:
     try:
         _object.decode(raw)
     except UNREADABLE:
-        return {"__unparsedToolInput": {"raw": data, "len": len(data)}}
+        return unparsed_input(data)
     return Raw(raw)
 
 
