@@ -229,7 +229,7 @@ def test_a_cut_call_that_no_reader_takes_is_told_as_the_client_tells_it() -> Non
 def test_of_a_cut_call_that_had_begun_what_is_malformed_is_left_out() -> None:
     arguments = ArgumentText(Parameters(BASH))
     sent = arguments.feed('{"command": "ls", timeout: 5')
-    assert sent + arguments.rest() == '{"command": "ls"'
+    assert sent + arguments.rest() == '{"command": "ls'
     assert arguments.kinds == ["what was malformed of a call that was cut off is left out"]
     arguments = ArgumentText(Parameters(WRITE))
     cut = arguments.feed('{"path": "a", "content": "b", "x": [1') + arguments.rest()
