@@ -9,6 +9,7 @@ from latimer.dialects.chat.stream import FAILED, FINISH_REASON, OVERLOADED, Read
 from latimer.errors import Failure
 from latimer.events import BlockStart, Delta, Event, Finish, Reasoning, Signature, Start, Text, ToolCall, check
 from latimer.wire.chat import Chunk
+from latimer.wire.json_text import unparsed_input
 from tests.dialects.chat.asking import Json
 from tests.reading import ASKED, READER
 
@@ -193,3 +194,9 @@ def test_an_error_chunk_is_the_end() -> None:
     decoder.decode(chunk(choices=[{"delta": {"content": "a"}}]))
     events = decoder.decode(chunk(error={"message": "slow down", "code": "rate_limit_exceeded"}))
     assert [event.type for event in events if isinstance(event, Failure)] == ["rate_limit_error"]
+
+
+def test_space_that_only_python_knows_does_not_begin_an_object() -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "Bash", "arguments": "\u2028{}"}}
+    told = blocks(decode({"tool_calls": [call]}, {"delta": {}, "finish_reason": "length"}))
+    assert [(kind, json.decode(words)) for kind, words in told] == [("ToolCall", unparsed_input("\u2028{}"))]

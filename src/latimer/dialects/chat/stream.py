@@ -58,6 +58,8 @@ FAILED = frozenset({"error", "abort", "cancelled", "network_error", "malformed_f
 OVERLOADED = frozenset({"insufficient_system_resource"})
 LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 CHARS_PER_TOKEN = 4
+JSON_SPACE = " \t\r\n"
+"""All that JSON knows as space (RFC 8259); Python's own idea of it is wider."""
 
 
 class Reader(Struct, frozen=True):
@@ -294,7 +296,7 @@ class StreamDecoder:
         self._chars += len(text)
         if call.started:
             self._events.append(Delta(self._index, text))
-        elif call.name and call.text.lstrip().startswith("{"):
+        elif call.name and call.text.lstrip(JSON_SPACE).startswith("{"):
             self._start_call(call)
             self._events.append(Delta(self._index, call.text))
 
