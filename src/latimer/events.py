@@ -25,6 +25,10 @@ Tier = Literal["priority", "batch"]
 """Service tiers other than the standard one."""
 
 
+CHARS_PER_TOKEN = 4
+"""A guess for output that nobody has counted; prompts are estimated by their model's own ratio (`policy.counting`)."""
+
+
 class Usage(Struct, frozen=True):
     """Tokens of one exchange. `input_tokens` counts the whole prompt, cached or not; `output_tokens` reasoning too.
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from latimer.events import (
+    CHARS_PER_TOKEN,
     BlockStart,
     BlockStop,
     Delta,
@@ -21,8 +22,6 @@ from latimer.events import (
     Usage,
 )
 from latimer.report import Loss
-
-CHARS_PER_TOKEN = 4
 
 
 class Stage(Protocol):

@@ -12,11 +12,11 @@ import re
 
 from latimer.documents import UnreadableDocument, pdf_text
 from latimer.domains import Domains
+from latimer.events import CHARS_PER_TOKEN
 from latimer.policy.web import WebFetch
 from latimer.server_tools.results import Page, ToolFailure
 from latimer.shell.egress import Egress, Fetched
 
-CHARS_PER_TOKEN = 4
 CUT = "\n\n[the rest of the page is left out]"
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})

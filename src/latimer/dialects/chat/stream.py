@@ -9,6 +9,7 @@ from msgspec import Struct, json
 
 from latimer.errors import Failure
 from latimer.events import (
+    CHARS_PER_TOKEN,
     BlockStart,
     BlockStop,
     Delta,
@@ -57,7 +58,6 @@ FINISH_REASON: dict[str, FinishReason] = {
 FAILED = frozenset({"error", "abort", "cancelled", "network_error", "malformed_function_call"})
 OVERLOADED = frozenset({"insufficient_system_resource"})
 LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-CHARS_PER_TOKEN = 4
 JSON_SPACE = " \t\r\n"
 """All that JSON knows as space (RFC 8259); Python's own idea of it is wider."""
 

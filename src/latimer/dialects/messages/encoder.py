@@ -12,6 +12,7 @@ from msgspec import Raw, Struct, json
 
 from latimer.errors import Failure
 from latimer.events import (
+    CHARS_PER_TOKEN,
     Block,
     BlockStart,
     BlockStop,
@@ -62,7 +63,6 @@ ITERATION = (
 """What is told of each of several rounds."""
 TOKEN_QUANTUM = 16
 """Hidden thinking is counted in steps of so many tokens; the API's own steps are of a fixed size, too."""
-CHARS_PER_TOKEN = 4
 
 _encode = json.Encoder().encode
 _object: json.Decoder[dict[str, Raw]] = json.Decoder(dict[str, Raw])
