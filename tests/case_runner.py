@@ -24,15 +24,16 @@ from typing import Any
 import msgspec
 
 from latimer.answer import Answer
-from latimer.dialects.chat.errors import Asked
-from latimer.dialects.chat.request import Outgoing, encode_request
+from latimer.dialects.chat.request import encode_request
 from latimer.dialects.chat.response import ResponseDecoder
-from latimer.dialects.chat.stream import Reader
 from latimer.dialects.chat.tools import restored_names
+from latimer.dialects.errors.failures import Asked
 from latimer.dialects.messages.edits import apply_edits
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure
 from latimer.dialects.messages.request import OLD_VERSION, Request, decode_request
 from latimer.dialects.messages.slots import native_slots
+from latimer.dialects.outgoing import Outgoing
+from latimer.dialects.reader import Reader
 from latimer.errors import Rejection
 from latimer.events import Event
 from latimer.pipeline import answer_stages

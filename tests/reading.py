@@ -13,11 +13,11 @@ from msgspec import Struct
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from latimer.dialects.chat.errors import Asked
 from latimer.dialects.chat.reasoning import Sealed, route_mark, seal, unseal
 from latimer.dialects.chat.response import ResponseDecoder
-from latimer.dialects.chat.stream import Reader
+from latimer.dialects.errors.failures import Asked
 from latimer.dialects.messages.decoder import StreamDecoder
+from latimer.dialects.reader import Reader
 from latimer.events import (
     Block,
     BlockStart,

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec import json as typed
 
-from latimer.dialects.chat.request import Outgoing, encode_request
+from latimer.dialects.chat.request import encode_request
 from latimer.dialects.messages.edits import apply_edits
 from latimer.dialects.messages.request import decode_request
+from latimer.dialects.outgoing import Outgoing
 from latimer.errors import Rejection
 from latimer.report import header
 from tests import requests

@@ -14,6 +14,19 @@ Effort = Literal["none", "low", "medium", "high", "xhigh", "max"]
 SchemaDialect = Literal["full", "openai", "inlined", "grammar", "gemini", "mfjs"]
 
 
+Dialect = Literal["chat", "responses", "messages"]
+"""What an upstream speaks: OpenAI Chat Completions, OpenAI Responses, or Anthropic Messages."""
+
+
+class EndpointRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where requests go."""
+
+    dialect: Dialect = "chat"
+    """Of those the upstream has, the one this model is asked in."""
+    count_tokens: bool = False
+    """Whether the upstream's Messages API counts tokens, too."""
+
+
 class RequestRules(Struct, frozen=True, forbid_unknown_fields=True):
     """The request's top level."""
 
@@ -131,15 +144,21 @@ class CacheRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Headers that carry a hash of the session, by which a provider keeps it where its cache is."""
 
 
+class NativeRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an upstream that speaks Messages itself does not take; the rest of a request goes to it byte for byte."""
+
+
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     """One upstream model's rules."""
 
+    endpoint: EndpointRules = EndpointRules()
     request: RequestRules = RequestRules()
     reasoning: ReasoningRules = ReasoningRules()
     tools: ToolRules = ToolRules()
     messages: MessageRules = MessageRules()
     media: MediaRules = MediaRules()
     cache: CacheRules = CacheRules()
+    native: NativeRules = NativeRules()
 
     @property
     def sees(self) -> bool:

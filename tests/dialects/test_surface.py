@@ -10,18 +10,19 @@ import pytest
 from msgspec import json as typed
 
 from latimer.answer import Answer
-from latimer.dialects.chat.errors import Asked
-from latimer.dialects.chat.request import Outgoing, encode_request
+from latimer.dialects.chat.request import encode_request
 from latimer.dialects.chat.response import ResponseDecoder
-from latimer.dialects.chat.stream import Reader
 from latimer.dialects.chat.surface.answer import ANSWER, FROM_UPSTREAM
 from latimer.dialects.chat.surface.blocks import BLOCKS
 from latimer.dialects.chat.surface.request import FIELDS, HEADERS
 from latimer.dialects.chat.surface.tools import TOOLS
+from latimer.dialects.errors.failures import Asked
 from latimer.dialects.messages.edits import ASKED, apply_edits
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure, encode_usage
 from latimer.dialects.messages.request import AppliedEdit, Compacted, decode_request
 from latimer.dialects.messages.slots import Slots
+from latimer.dialects.outgoing import Outgoing
+from latimer.dialects.reader import Reader
 from latimer.dialects.surface import MEANINGS, Row, find
 from latimer.errors import STATUS, Failure, Rejection
 from latimer.events import Finish, FinishReason, Usage

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from latimer.dialects.chat.overflow import read_output_limit
+from latimer.dialects.errors.overflow import read_output_limit
 from latimer.profile import Profile, SchemaDialect
 
 STATUSES = frozenset({400, 404, 415, 422, 500, 501})
@@ -26,7 +26,7 @@ _READ = 4096
 def lesson(status: int, message: str, param: str, sent: frozenset[str], profile: Profile) -> tuple[Profile, str] | None:
     """The profile with what this error teaches, and why, or None when it teaches nothing new.
 
-    `message` and `param` are the upstream's own (`read_body` in `dialects.chat.error_body`), `sent` the names of the
+    `message` and `param` are the upstream's own (`read_body` in `dialects.errors.error_body`), `sent` the names of the
     request's top-level fields.
     """
     if status not in STATUSES:

@@ -20,11 +20,10 @@ from msgspec.structs import replace
 from latimer.answer import Answer, Encoder
 from latimer.auto_mode.own_check import as_check, is_own_check
 from latimer.auto_mode.review import Review, take_review
-from latimer.dialects.chat.errors import Asked, connection_failure
-from latimer.dialects.chat.request import Outgoing, encode_request
+from latimer.dialects.chat.request import encode_request
 from latimer.dialects.chat.response import ResponseDecoder
-from latimer.dialects.chat.stream import Reader
 from latimer.dialects.chat.tools import restored_names
+from latimer.dialects.errors.failures import Asked, connection_failure
 from latimer.dialects.messages.compaction import compacted, given_up, question, read_summary, resumed
 from latimer.dialects.messages.edits import apply_edits
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder
@@ -32,6 +31,8 @@ from latimer.dialects.messages.headers import Headers
 from latimer.dialects.messages.refusals import refuse_unservable
 from latimer.dialects.messages.request import Request, decode_count_request, decode_request
 from latimer.dialects.messages.slots import native_slots
+from latimer.dialects.outgoing import Outgoing
+from latimer.dialects.reader import Reader
 from latimer.errors import Failure, Rejection, invalid
 from latimer.events import Event, Finish, Start, Usage
 from latimer.images import Known

@@ -16,8 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from msgspec import Struct
 
-from latimer.dialects.chat.error_body import ErrorBody, read_body
-from latimer.dialects.chat.errors import Asked, ConnectionKind, connection_failure, failure_of
+from latimer.dialects.errors.error_body import ErrorBody, read_body
+from latimer.dialects.errors.failures import Asked, ConnectionKind, connection_failure, failure_of
 from latimer.errors import ConfigError, Failure
 from latimer.policy.config import Provider, Server, is_loopback
 from latimer.policy.routing import Route

@@ -9,7 +9,8 @@ import pytest
 from latimer import rendering
 from latimer.dialects.chat import media
 from latimer.dialects.chat.media import UNDESCRIBED, UNSEEN
-from latimer.dialects.chat.request import Outgoing, encode_request
+from latimer.dialects.chat.request import encode_request
+from latimer.dialects.outgoing import Outgoing
 from latimer.errors import Rejection
 from latimer.images import Description, Known
 from tests.dialects.chat.asking import Asked, Json, assistant, call, parsed, profile, result, text, user

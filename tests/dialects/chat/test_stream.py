@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from msgspec import json
 
-from latimer.dialects.chat.stream import FAILED, FINISH_REASON, OVERLOADED, Reader, StreamDecoder
+from latimer.dialects.chat.stream import FAILED, FINISH_REASON, OVERLOADED, StreamDecoder
+from latimer.dialects.reader import Reader
 from latimer.errors import Failure
 from latimer.events import BlockStart, Delta, Event, Finish, Reasoning, Signature, Start, Text, ToolCall, check
 from latimer.wire.chat import Chunk

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from msgspec import Raw, Struct, json
+from msgspec import Raw, json
 
 from latimer.dialects.messages.refusals import refuse_unservable
 from latimer.dialects.messages.request import Request
+from latimer.dialects.outgoing import Outgoing
 from latimer.dialects.schemas import is_strict
 from latimer.errors import invalid
-from latimer.images import Known, Picture, Sight
+from latimer.images import Known, Sight
 from latimer.profile import Profile
-from latimer.report import Action, Loss
+from latimer.report import Action
 from latimer.wire import messages as wire
 
 from .context import Context
@@ -52,19 +53,6 @@ OURS = frozenset({"stream", "stream_options"})
 
 MIN_OUTPUT = 256
 """Fewer tokens than this are never left for the answer when the window is nearly full: the upstream should say so."""
-
-
-class Outgoing(Struct, frozen=True):
-    """A request for one upstream. `body` is JSON; `sent` are its top-level fields.
-
-    `unseen` are pictures that the model cannot see and that nothing is known of, by their names.
-    """
-
-    body: bytes
-    losses: list[Loss]
-    sent: frozenset[str]
-    unseen: dict[str, Picture] = {}
-    headers: dict[str, str] = {}
 
 
 def encode_request(

@@ -5,15 +5,16 @@ from __future__ import annotations
 from msgspec import json
 from msgspec.structs import replace
 
+from latimer.dialects.errors.error_body import holds_error
+from latimer.dialects.errors.failures import decode_body_error
+from latimer.dialects.reader import Reader
 from latimer.errors import Failure
 from latimer.events import Event
 from latimer.wire import chat as wire
 from latimer.wire import sse
 from latimer.wire.json_text import UNREADABLE, decode_mended
 
-from .error_body import holds_error
-from .errors import decode_body_error
-from .stream import Reader, StreamDecoder
+from .stream import StreamDecoder
 
 MAX_WHOLE_BYTES = 64 * 1024 * 1024
 BEFORE = b"\xef\xbb\xbf \t\r\n"

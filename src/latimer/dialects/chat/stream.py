@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from msgspec import Struct, json
+from msgspec import json
 
+from latimer.dialects.errors.failures import decode_body_error
+from latimer.dialects.reader import Reader
 from latimer.errors import Failure
 from latimer.events import (
     CHARS_PER_TOKEN,
@@ -27,7 +29,6 @@ from latimer.wire import chat as wire
 from latimer.wire.json_text import unparsed_input
 
 from .arguments import MalformedArguments, normalize
-from .errors import Asked, decode_body_error
 from .extras import Extras
 from .reasoning import Sealed, route_mark, seal
 from .segments import CallFinder, Kind, Segment, merge_details, part_texts
@@ -60,21 +61,6 @@ OVERLOADED = frozenset({"insufficient_system_resource"})
 LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 JSON_SPACE = " \t\r\n"
 """All that JSON knows as space (RFC 8259); Python's own idea of it is wider."""
-
-
-class Reader(Struct, frozen=True):
-    """What the decoder must know of the request. `message_id` is unique and gives made-up ids their uniqueness."""
-
-    asked: Asked
-    message_id: str
-    names: dict[str, str]
-    """Upstream tool names back to the client's, where they differ."""
-    taken_ids: frozenset[str] = frozenset()
-    seal_text: bool = False
-    """Whether signatures must hold the reasoning, because the client is not shown it."""
-    think_tags: bool = True
-    raw_arguments: bool = False
-    """Whether arguments are passed on as they are, for `latimer.repair.arguments` to judge."""
 
 
 class BrokenAnswer(Exception):

@@ -10,7 +10,7 @@ UPSTREAM = "tests/dialects/test_surface.py::test_each_part_of_an_upstreams_answe
 TURN = "tests/server_tools/test_turn.py::test_two_rounds_are_one_answer"
 CLIENT_TOOLS = "tests/dialects/test_client_tools.py"
 COMPACTION = "tests/shell/test_compaction.py::test_the_answer_begins_with_the_summary_and_goes_on"
-CAUSES = "tests/dialects/chat/test_errors.py::test_causes"
+CAUSES = "tests/dialects/errors/test_failures.py::test_causes"
 _SERVERS = "(bash_code_execution_tool_result|code_execution_tool_result|text_editor_code_execution_tool_result|mcp_*|container_upload|advisor_tool_result|redacted_thinking|fallback)"
 
 ANSWER: tuple[Row, ...] = (
@@ -130,7 +130,7 @@ ANSWER: tuple[Row, ...] = (
     Row("delta.compaction_delta.encrypted_content", "absent", "the summary is not sealed", SEEN),
     Row("delta.compaction_delta*", "emulated", "the summary, whole", COMPACTION),
     Row("error", "carried", "an HTTP status before the answer has begun, then an event", "broken-error-after-text"),
-    Row("error.message", "carried", "what the provider said, keys taken out", "tests/dialects/chat/test_errors.py::test_keys_are_redacted"),
+    Row("error.message", "carried", "what the provider said, keys taken out", "tests/dialects/errors/test_failures.py::test_keys_are_redacted"),
     Row("error.details", "emulated", "where the SDK goes by it", "thread-refused"),
     Row("error.type=(invalid_request_error|authentication_error|billing_error|permission_error|not_found_error|rate_limit_error|timeout_error|api_error|overloaded_error)", "carried", "by status, code and words of the provider's error", CAUSES),
     Row("error.type=conflict_error", "carried", "by the status", CAUSES),

@@ -2,7 +2,7 @@
 
 No two providers word it alike, few give both numbers, and many say nothing in the code. `TABLE` and `PHRASES` are the
 wordings that are known (collected from the providers' open-source servers, their client SDKs' overflow lists and issue
-threads; each has its sample in tests/dialects/chat/test_overflow.py). The names of the groups are the vocabulary:
+threads; each has its sample in tests/dialects/errors/test_overflow.py). The names of the groups are the vocabulary:
 
     n  tokens of the prompt          o  tokens asked for the answer      t  both together
     m  tokens there is room for

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latimer.dialects.chat.overflow import TABLE, Overflow, read_output_limit, read_overflow
+from latimer.dialects.errors.overflow import TABLE, Overflow, read_output_limit, read_overflow
 
 N, M, OUT = 210_000, 200_000, 32_000
 SMALL = 150_000

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from latimer.dialects.chat.error_body import holds_error, read_body, read_error, redacted, shown
-from latimer.dialects.chat.errors import Asked, connection_failure, decode_body_error, decode_error
-from latimer.dialects.chat.waits import duration, wait_asked
+from latimer.dialects.errors.error_body import holds_error, read_body, read_error, redacted, shown
+from latimer.dialects.errors.failures import Asked, connection_failure, decode_body_error, decode_error
+from latimer.dialects.errors.waits import duration, wait_asked
 from latimer.errors import STATUS, Failure
 
 NOW = 1_790_000_000.0
