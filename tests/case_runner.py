@@ -11,6 +11,10 @@
         answer.json              the answer as one message                                   blessed
         next_upstream_request.json   the next turn's body, where there is a next.json        blessed
 
+        upstream_request.<other dialect>.json   the body that an upstream of the other dialect would be sent   blessed
+        report.<other dialect>.json             its losses, where they are not those of the case's own         blessed
+        answer.<other dialect>.json             the error instead, where only the other dialect refuses        blessed
+
 A request that is refused has only `request.json` and `answer.json`. `python -m tests.bless` writes the blessed files.
 """
 
@@ -22,11 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from latimer.answer import Answer
-from latimer.dialects.chat.request import encode_request
-from latimer.dialects.chat.response import ResponseDecoder
-from latimer.dialects.chat.tools import restored_names
 from latimer.dialects.errors.failures import Asked
 from latimer.dialects.messages.edits import apply_edits
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure
@@ -34,19 +36,24 @@ from latimer.dialects.messages.request import OLD_VERSION, Request, decode_reque
 from latimer.dialects.messages.slots import native_slots
 from latimer.dialects.outgoing import Outgoing
 from latimer.dialects.reader import Reader
+from latimer.dialects.tools import restored_names
 from latimer.errors import Rejection
 from latimer.events import Event
 from latimer.pipeline import answer_stages
 from latimer.policy.config import Provider
 from latimer.policy.presets import sections
 from latimer.policy.profiles import resolve
-from latimer.profile import Profile
+from latimer.profile import EndpointRules, Profile
 from latimer.report import Loss, summarize
 from latimer.stages import Stage
+from tests.reading import UPSTREAMS, Upstream
 
 CASES = Path(__file__).parent / "cases"
 HANDWRITTEN = frozenset({"request.json", "profile.toml", "upstream.sse", "upstream.json", "next.json"})
-BLESSED = frozenset({"upstream_request.json", "report.json", "answer.sse", "answer.json", "next_upstream_request.json"})
+BLESSED = frozenset(
+    {"upstream_request.json", "report.json", "answer.sse", "answer.json", "next_upstream_request.json"}
+    | {f"{stem}.{name}.json" for stem in ("upstream_request", "report", "answer") for name in UPSTREAMS}
+)
 INPUT_ESTIMATE = 100
 """Tokens that every case's prompt is estimated at."""
 
@@ -71,11 +78,13 @@ class Case:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.upstream_dialect = next(each for each in UPSTREAMS.values() if each.name == path.parent.name)
+        self.others = [each for each in UPSTREAMS.values() if each is not self.upstream_dialect]
         overlay = self.overlay = self._toml()
         self.model: str = overlay.get("model", "m")
         self.route = f"{overlay.get('preset', 'provider')}/{self.model}"
         provider = Provider("p", "", preset=overlay.get("preset", ""), rules=sections(overlay))
-        self.profile: Profile = resolve(provider, self.model)
+        self.profile: Profile = speaking(self.upstream_dialect, resolve(provider, self.model))
         self.version: str = overlay.get("version", OLD_VERSION)
         self.betas = frozenset(overlay.get("betas", ()))
         self.answer_losses: tuple[Loss, ...] = ()
@@ -115,18 +124,22 @@ class Case:
         try:
             _ = self.outgoing
         except Rejection as rejection:
-            return json.dumps(encode_failure(rejection.failure, "req_case")).encode()
+            return envelope(rejection)
         return None
 
-    def encode(self, request: Request) -> Outgoing:
-        return encode_request(
-            request, model=self.model, route=self.route, profile=self.profile, input_estimate=INPUT_ESTIMATE
+    def encode(self, request: Request, dialect: Upstream | None = None) -> Outgoing:
+        """The request for an upstream of this case's dialect, or of another. Raises `Rejection`."""
+        dialect = dialect or self.upstream_dialect
+        profile = speaking(dialect, self.profile)
+        return dialect.encode_request(
+            request, model=self.model, route=self.route, profile=profile, input_estimate=INPUT_ESTIMATE
         )
 
     def reader(self, *, raw: bool = False) -> Reader:
         request, window = self.request, self.profile.request.context_window
+        limit = request.body.max_tokens
         return Reader(
-            asked=Asked("provider", self.route, "env:KEY", request.body.model, INPUT_ESTIMATE, window, None),
+            asked=Asked("provider", self.route, "env:KEY", request.body.model, INPUT_ESTIMATE, window, limit),
             message_id="msg_case",
             names=restored_names(request),
             taken_ids=request.tool_call_ids,
@@ -139,7 +152,8 @@ class Case:
         """The client's bytes; the error envelope where the gateway can still answer with an HTTP status."""
         stages = self.stages()
         encoder.slots = native_slots(self.request, self.outgoing.losses)
-        answer = Answer(ResponseDecoder(self.reader(raw=self.profile.tools.repair_arguments)), stages, encoder)
+        decoder = self.upstream_dialect.decoder(self.reader(raw=self.profile.tools.repair_arguments))
+        answer = Answer(decoder, stages, encoder)
         assert self.upstream is not None
         out = b"".join([answer.feed(piece) for piece in chunking(self.upstream) if not answer.over]) + answer.end()
         self.answer_losses = answer.losses
@@ -155,8 +169,7 @@ class Case:
     def events(self) -> list[Event]:
         """The upstream's answer in the hub's words."""
         assert self.upstream is not None
-        decoder = ResponseDecoder(self.reader())
-        return decoder.decode(self.upstream) + decoder.flush()
+        return self.upstream_dialect.read([self.upstream], self.reader())
 
     def stream(self, chunking: Chunking = CHUNKINGS["at once"]) -> bytes:
         return self.answer(StreamEncoder(self.heading()), chunking)
@@ -178,6 +191,8 @@ class Case:
 
     def blessed(self) -> Iterator[tuple[str, bytes]]:
         """Every expected file's name, and its content as the code has it now."""
+        for other in self.others:
+            yield from self._blessed_of(other)
         if self.refusal is not None:
             yield "answer.json", pretty(self.refusal)
             return
@@ -190,9 +205,32 @@ class Case:
         if following is not None:
             yield "next_upstream_request.json", pretty(self.encode(following).body)
 
+    def _blessed_of(self, other: Upstream) -> Iterator[tuple[str, bytes]]:
+        try:
+            outgoing = self.encode(self.request, other)
+        except Rejection as rejection:
+            refusal = envelope(rejection)
+            if refusal != self.refusal:
+                yield f"answer.{other.name}.json", pretty(refusal)
+            return
+        yield f"upstream_request.{other.name}.json", pretty(outgoing.body)
+        losses = summarize(outgoing.losses)
+        if self.refusal is not None or losses != summarize(self.outgoing.losses):
+            yield f"report.{other.name}.json", pretty(msgspec.json.encode(losses))
+
     def _toml(self) -> dict[str, Any]:
         path = self.path / "profile.toml"
         return tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def speaking(dialect: Upstream, profile: Profile) -> Profile:
+    """The rules of the same model behind an upstream of this dialect."""
+    return replace(profile, endpoint=EndpointRules(dialect.name))
+
+
+def envelope(rejection: Rejection) -> bytes:
+    """The client's error."""
+    return json.dumps(encode_failure(rejection.failure, "req_case")).encode()
 
 
 def all_cases() -> list[Path]:

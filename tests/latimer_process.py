@@ -115,7 +115,8 @@ class Latimer:
 def _environment(home: Path) -> dict[str, str]:
     """Nothing of the developer's own settings: no config, no proxy variables, no keys."""
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_START") if name in os.environ}
-    return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "PYTHONUNBUFFERED": "1"}
+    folders = {"HOME": home, "XDG_CONFIG_HOME": home / ".config", "LATIMER_STATE_DIR": home / "state"}
+    return {**kept, **{name: str(folder) for name, folder in folders.items()}, "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The official SDKs, fed with bytes instead of a server; and answers in a form that can be compared."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anthropic
@@ -12,12 +12,21 @@ from anthropic.types import Message, RawMessageStreamEvent
 from msgspec import Struct
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
+from openai.types.responses import Response, ResponseStreamEvent
 
-from latimer.dialects.chat.reasoning import Sealed, route_mark, seal, unseal
-from latimer.dialects.chat.response import ResponseDecoder
+from latimer.answer import Decoder
+from latimer.dialects.chat import encoder as chat
+from latimer.dialects.chat.request import encode_request as chat_request
+from latimer.dialects.chat.response import ResponseDecoder as ChatDecoder
 from latimer.dialects.errors.failures import Asked
 from latimer.dialects.messages.decoder import StreamDecoder
+from latimer.dialects.outgoing import Outgoing
 from latimer.dialects.reader import Reader
+from latimer.dialects.responses import encoder as responses
+from latimer.dialects.responses.reasoning_items import sealed_item
+from latimer.dialects.responses.request import encode_request as responses_request
+from latimer.dialects.responses.response import ResponseDecoder
+from latimer.dialects.sealing import Sealed, route_mark, seal, unseal
 from latimer.events import (
     Block,
     BlockStart,
@@ -30,6 +39,7 @@ from latimer.events import (
     Start,
     ToolCall,
 )
+from latimer.profile import Dialect
 
 ROUTE = "mill/model"
 ASKED = Asked(
@@ -76,11 +86,43 @@ def read_messages(chunks: Iterable[bytes]) -> list[Event]:
     return events + decoder.flush()
 
 
-def read_chat(chunks: Iterable[bytes], reader: Reader = READER) -> list[Event]:
-    """The events of a Chat Completions answer, streamed or whole."""
-    decoder = ResponseDecoder(reader)
-    events = [event for chunk in chunks for event in decoder.decode(chunk)]
-    return events + decoder.flush()
+def sdk_response(body: bytes) -> Response:
+    """What the official SDK makes of a streamed Responses answer. Raises what it raises."""
+    events: Any = openai.Stream(cast_to=ResponseStreamEvent, response=_response(body), client=_OPENAI)  # type: ignore[arg-type]
+    read = [type(event).model_validate(event.model_dump(exclude_unset=True)) for event in events]
+    if read[-1].type == "error":
+        raise openai.APIError(read[-1].message, _response(b"").request, body=None)
+    return Response.model_validate(read[-1].response.model_dump())
+
+
+class Upstream(Struct, frozen=True):
+    """One upstream dialect, both ways. `said` is the field of a request that holds the conversation."""
+
+    name: Dialect
+    said: str
+    encode_request: Callable[..., Outgoing]
+    decoder: Callable[[Reader], Decoder]
+    encoder: Callable[[], chat.StreamEncoder | responses.StreamEncoder]
+    whole: Callable[[list[Event]], bytes]
+
+    def stream(self, events: Iterable[Event]) -> bytes:
+        """The answer as this dialect streams it."""
+        encoder = self.encoder()
+        return b"".join([encoder.encode(event) for event in events])
+
+    def read(self, chunks: Iterable[bytes], reader: Reader = READER) -> list[Event]:
+        """The events of an answer, streamed or whole."""
+        decoder = self.decoder(reader)
+        events = [event for chunk in chunks for event in decoder.decode(chunk)]
+        return events + decoder.flush()
+
+
+CHAT = Upstream("chat", "messages", chat_request, ChatDecoder, chat.StreamEncoder, chat.encode_response)
+RESPONSES = Upstream(
+    "responses", "input", responses_request, ResponseDecoder, responses.StreamEncoder, responses.encode_response
+)
+UPSTREAMS: dict[Dialect, Upstream] = {upstream.name: upstream for upstream in (CHAT, RESPONSES)}
+read_chat = CHAT.read
 
 
 class Folded(Struct):
@@ -132,14 +174,28 @@ def merged(events: list[Event]) -> list[Event]:
     return out
 
 
-def sealed(events: list[Event]) -> list[Event]:
-    """A chat answer as its decoder must report it: each reasoning block closed by a signature of this route."""
+def sealed(events: list[Event], upstream: Upstream = CHAT) -> list[Event]:
+    """An answer as its decoder must report it: each reasoning block closed by a signature of this route."""
     out: list[Event] = []
-    thinking = False
+    block: BlockStart | None = None
+    said = encrypted = ""
     for event in events:
-        if isinstance(event, BlockStart):
-            thinking = isinstance(event.block, Reasoning)
-        if isinstance(event, BlockStop) and thinking:
-            out.append(Signature(event.index, seal(Sealed(route_mark(ROUTE)))))
+        match event:
+            case BlockStart():
+                block, said, encrypted = event, "", ""
+            case Delta(data=data):
+                said += data
+            case Signature(data=encrypted):
+                continue
+            case BlockStop() if block and isinstance(block.block, Reasoning):
+                own = Sealed(route_mark(ROUTE)) if upstream is CHAT else _item(block.index, said, encrypted)
+                out.append(Signature(event.index, seal(own)))
+            case _:
+                pass
         out.append(event)
     return out
+
+
+def _item(index: int, said: str, encrypted: str) -> Sealed:
+    """As the encoder writes it: a summary, and the item's place in its id."""
+    return sealed_item(ROUTE, f"rs_{index}", encrypted, summary=[said] if said else [], content=[], shown=said)

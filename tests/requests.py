@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from latimer.dialects.chat.reasoning import Sealed, route_mark, seal
+from latimer.dialects.sealing import Sealed, route_mark, seal
 from latimer.profile import (
     CacheRules,
     MediaRules,
@@ -31,8 +31,8 @@ PROFILES = {
             max_tokens_field="max_completion_tokens", user_id="safety_identifier", session_key="prompt_cache_key"
         ),
         tools=ToolRules(schema="openai", strict=True),
-        messages=MessageRules(system_role="developer", content="parts"),
-        media=MediaRules(pdf="file"),
+        messages=MessageRules(system_role="developer", content="parts", phase=True),
+        media=MediaRules(pdf="file", tool_images="spec"),
     ),
     "local": Profile(
         request=RequestRules(top_k=True, json_schema="prompt"),
@@ -106,7 +106,14 @@ REFERENCE = block("tool_reference", {"tool_name": TOOL_NAMES}, MARK)
 NEW_BLOCK = st.dictionaries(NAMES, VALUES, max_size=2).map(lambda more: {**more, "type": "next_year"})
 SERVER_BLOCK = block("server_tool_use", {"id": IDS, "name": st.just("web_search"), "input": OBJECTS})
 SIGNATURES = st.sampled_from(
-    ["", "foreign", "ltm1.broken", seal(Sealed(route_mark("other/model"))), seal(Sealed(route_mark(ROUTE)))]
+    [
+        "",
+        "foreign",
+        "ltm1.broken",
+        seal(Sealed(route_mark("other/model"))),
+        seal(Sealed(route_mark(ROUTE))),
+        seal(Sealed(route_mark(ROUTE), "summary", id="rs_1", encrypted="gAAAA")),
+    ]
 )
 THINKING = block("thinking", {"thinking": WORDS, "signature": SIGNATURES})
 REDACTED = block("redacted_thinking", {"data": SAID})

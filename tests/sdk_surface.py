@@ -365,9 +365,16 @@ def names_in(value: Any, path: str = "message") -> set[str]:
 
 
 def upstream_leaves() -> dict[str, dict[str, Any]]:
-    """Each field of OpenAI's answers, with a whole answer that has it."""
-    found: dict[str, dict[str, Any]] = {}
-    _upstream(openai.types.chat.ChatCompletion, "", lambda value: value, found)
+    """Each field of a chat completion, with a whole answer that has it."""
+    return leaves_of(openai.types.chat.ChatCompletion)
+
+
+def leaves_of(answer: Any, closed: frozenset[str] = frozenset()) -> dict[str, dict[str, Any]]:
+    """Each field of OpenAI's answers, with a partial answer that has it. Those at the top that are `closed` count as
+    one each.
+    """
+    found: dict[str, dict[str, Any]] = {name: {name: {"key": True}} for name in closed & answer.model_fields.keys()}
+    _upstream(answer, "", lambda value: value, found, closed)
     return found
 
 
@@ -380,8 +387,12 @@ def plain_answer() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _upstream(kind: Any, path: str, build: Build, found: dict[str, dict[str, Any]]) -> None:
+def _upstream(
+    kind: Any, path: str, build: Build, found: dict[str, dict[str, Any]], closed: frozenset[str] = frozenset()
+) -> None:
     for name, field in kind.model_fields.items():
+        if name in closed:
+            continue
         inner = f"{path}.{name}" if path else name
 
         def put(value: Any, name: str = name) -> dict[str, Any]:

@@ -191,7 +191,29 @@ def chat_answers(draw: st.DrawFn, *, canonical: bool = False) -> list[Event]:
     return [draw(STARTS), *_bracketed(blocks), Finish(ended or ("tool_call" if ids else "stop"), usage)]
 
 
-# --- bytes of both dialects, right and wrong ------------------------------------------------------------------------
+@st.composite
+def responses_answers(draw: st.DrawFn) -> list[Event]:
+    """What a Responses answer can say: items of one kind may follow each other, and reasoning may be sealed only."""
+    ids: list[str] = []
+    spoken = st.lists(st.tuples(st.just(Delta), SPOKEN), min_size=1, max_size=3)
+    encrypted = st.lists(st.tuples(st.just(Signature), SPOKEN), min_size=1, max_size=1)
+    thought = st.tuples(st.just([]) | spoken, encrypted).map(lambda two: two[0] + two[1]) | spoken
+    kinds = [st.tuples(st.just(Text()), spoken), st.tuples(st.just(Reasoning()), thought), calls(ids)]
+    blocks = [draw(st.one_of(kinds)) for _ in range(draw(st.integers(0, 5)))]
+    ended = draw(st.sampled_from(["length", "content_filter"]) | st.none())
+    usage = replace(draw(usages()), web_searches=0, web_fetches=0)
+    return [draw(STARTS), *_bracketed(blocks), Finish(ended or ("tool_call" if ids else "stop"), usage)]
+
+
+ANSWERS: dict[str, st.SearchStrategy[list[Event]]] = {"chat": chat_answers(), "responses": responses_answers()}
+"""What each upstream dialect can say."""
+CANONICAL: dict[str, st.SearchStrategy[list[Event]]] = {
+    "chat": chat_answers(canonical=True),
+    "responses": responses_answers(),
+}
+"""What each can say in a whole answer."""
+
+# --- bytes of all dialects, right and wrong ------------------------------------------------------------------------
 
 _STRANGE = VALUES | st.lists(st.dictionaries(NAMES, VALUES, max_size=2), max_size=2)
 
@@ -315,6 +337,76 @@ def framed(values: list[Any], *, end: bytes = b"") -> bytes:
 CHAT_BYTES = st.tuples(st.lists(CHUNKS, max_size=8), st.sampled_from([b"", b"data: [DONE]\n\n"])).map(
     lambda two: framed(two[0], end=two[1])
 ) | CHUNKS.map(lambda chunk: dumped(chunk).encode())
+_RESPONSES_PART = loosely(
+    {
+        "type": st.sampled_from(["output_text", "refusal", "summary_text", "reasoning_text", "odd"]),
+        "text": TEXTS,
+        "refusal": TEXTS,
+    }
+)
+_ITEM_IDS = st.sampled_from(["i", "j"]) | IDS
+_OUTPUT_ITEM = loosely(
+    {
+        "type": st.sampled_from(["message", "reasoning", "function_call", "custom_tool_call", "web_search_call"]),
+        "id": _ITEM_IDS,
+        "status": st.sampled_from(["completed", "incomplete", "in_progress"]),
+        "content": st.lists(_RESPONSES_PART, max_size=2) | TEXTS | st.none(),
+        "summary": st.lists(_RESPONSES_PART, max_size=2),
+        "encrypted_content": TEXTS | st.none(),
+        "call_id": _ITEM_IDS,
+        "name": NAMES,
+        "arguments": TEXTS | OBJECTS | arguments() | st.just('{"a"'),
+        "input": TEXTS,
+    }
+)
+_RESPONSE = loosely(
+    {
+        "id": IDS,
+        "model": NAMES,
+        "status": st.sampled_from(
+            ["completed", "completed", "incomplete", "failed", "cancelled", "in_progress", "odd"]
+        ),
+        "output": st.lists(_OUTPUT_ITEM, max_size=3),
+        "usage": loosely({"input_tokens": st.integers(-5, 100), "output_tokens": st.integers(-5, 100)}),
+        "error": st.none() | loosely({"code": NAMES, "message": TEXTS}),
+        "incomplete_details": st.none() | loosely({"reason": st.sampled_from(["max_output_tokens", "steered", "odd"])}),
+    }
+)
+_SAYING = [
+    f"response.{what}.{end}"
+    for what in (
+        "output_text",
+        "refusal",
+        "reasoning_summary_text",
+        "reasoning_text",
+        "function_call_arguments",
+        "custom_tool_call_input",
+        "output_item",
+    )
+    for end in ("delta", "done", "added")
+]
+_RESPONSES_ENDS = ["response.completed", "response.incomplete", "response.failed"]
+_RESPONSES_EVENT = {
+    "item": _OUTPUT_ITEM,
+    "item_id": _ITEM_IDS,
+    "output_index": st.integers(0, 2),
+    "content_index": st.integers(0, 1),
+    "summary_index": st.integers(0, 1),
+    "delta": TEXTS | arguments() | st.just('{"a"'),
+    "text": TEXTS,
+    "refusal": TEXTS,
+    "arguments": arguments() | TEXTS,
+    "input": TEXTS,
+    "code": NAMES,
+    "message": TEXTS,
+}
+_TYPES = st.sampled_from(_SAYING) | st.sampled_from(["response.created", *_RESPONSES_ENDS, "error", "odd"])
+RESPONSES_EVENTS = st.tuples(loosely(_RESPONSES_EVENT | {"response": _RESPONSE}), _TYPES).map(
+    lambda two: two[0] | {"type": two[1]}
+) | loosely(_RESPONSES_EVENT | {"response": _RESPONSE, "type": _TYPES})
+RESPONSES_BYTES = st.lists(RESPONSES_EVENTS, max_size=8).map(framed) | _RESPONSE.map(lambda body: dumped(body).encode())
+BYTES = {"chat": CHAT_BYTES, "responses": RESPONSES_BYTES}
+"""Bytes that look like an answer of an upstream dialect."""
 MESSAGES_BYTES = st.lists(MESSAGES_EVENTS, max_size=10).map(framed)
 _SCRAPS = [b"data: ", b"data:", b"{", b"}", b'"', b"\n", b"\r", b"[DONE]", b"\xef\xbb\xbf", b"\xff", b" "]
 JUNK = st.one_of(

@@ -3,24 +3,38 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from latimer.dialects.chat import encoder as chat
-from latimer.dialects.chat.response import ResponseDecoder
 from latimer.dialects.messages import encoder as messages
 from latimer.dialects.messages.decoder import StreamDecoder as MessagesDecoder
 from latimer.dialects.messages.decoder import decode_response
 from latimer.dialects.messages.encoder import WholeEncoder
 from latimer.dialects.messages.slots import native_slots
-from latimer.errors import Failure
-from latimer.events import BlockStart, BlockStop, Delta, Event, Finish, Reasoning, Signature, Start, ToolCall, check
+from latimer.dialects.sealing import unseal
+from latimer.errors import Failure, Rejection
+from latimer.events import (
+    BlockStart,
+    BlockStop,
+    Delta,
+    Event,
+    Finish,
+    FinishReason,
+    Reasoning,
+    Signature,
+    Start,
+    ToolCall,
+    check,
+)
 from tests.case_runner import BLESSED, CASES, CHUNKINGS, HANDWRITTEN, Case, all_cases, name_of
+from tests.reading import UPSTREAMS, Upstream
+from tests.scenarios.ledger import Ledger
+from tests.scenarios.responses_rules import ResponsesRules
 from tests.scenarios.rules import Rules, parse
 
-DIALECTS = frozenset({"chat"})
 LENIENT = frozenset({"reasoning_content", "reasoning", "reasoning_text", "reasoning_details"})
 
 every_case = pytest.mark.parametrize("path", all_cases(), ids=name_of)
@@ -42,6 +56,7 @@ def is_plain(path: Path) -> bool:
     return not (path / "profile.toml").exists() and Case(path).refusal is None
 
 
+every_dialect = pytest.mark.parametrize("dialect", UPSTREAMS.values(), ids=UPSTREAMS)
 continued = pytest.mark.parametrize("path", [path for path in all_cases() if goes_on(path)], ids=name_of)
 plain = pytest.mark.parametrize("path", [path for path in all_cases() if is_plain(path)], ids=name_of)
 
@@ -80,44 +95,90 @@ def test_the_whole_message_is_the_stream_folded(path: Path) -> None:
 
 
 @answered
-@pytest.mark.parametrize("dialect", ["messages", "messages, whole", "chat", "chat, whole"])
-def test_the_answer_survives_every_upstream_dialect(path: Path, dialect: str) -> None:
-    case = Case(path)
-    events = case.events()
-    again = _RE_READ[dialect](case, events)
+@pytest.mark.parametrize("whole", [False, True], ids=["streamed", "whole"])
+def test_the_answer_survives_the_clients_dialect(path: Path, whole: bool) -> None:
+    events = Case(path).events()
+    again = (_through_whole_messages if whole else _through_messages)(events)
     check(again)
     if isinstance(events[-1], Failure):
         assert isinstance(again[-1], Failure)
-    elif dialect.startswith("messages"):
-        assert _meaning(again) == _meaning(events)
     else:
-        whole = dialect.endswith("whole")
-        assert _in_chat(_meaning(again), whole=whole) == _in_chat(_meaning(events), whole=whole)
+        assert _meaning(again) == _meaning(events)
+
+
+@answered
+@every_dialect
+@pytest.mark.parametrize("whole", [False, True], ids=["streamed", "whole"])
+def test_the_answer_survives_every_upstream_dialect(path: Path, dialect: Upstream, whole: bool) -> None:
+    case = Case(path)
+    events = case.events()
+    # A reader to which the answer's own ids and names are the upstream's.
+    reader = replace(case.reader(), names={}, think_tags=False)
+    again = dialect.read([dialect.whole(events) if whole else dialect.stream(events)], reader)
+    check(again)
+    if isinstance(events[-1], Failure):
+        assert isinstance(again[-1], Failure)
+        return
+    told, retold = _in_openai(_meaning(events)), _in_openai(_meaning(_unwrapped(again, case.route)))
+    if dialect.name == "chat":
+        told, retold = _in_chat(told, whole=whole), _in_chat(retold, whole=whole)
+    assert retold == told
 
 
 @continued
-def test_the_next_turn_begins_as_this_one_did(path: Path) -> None:
+@every_dialect
+def test_the_next_turn_begins_as_this_one_did(path: Path, dialect: Upstream) -> None:
     """Law 8: what the upstream has in its cache is not changed by what is said later."""
     case = Case(path)
     following = case.next_request()
     assert following is not None
-    before, after = json.loads(case.outgoing.body), json.loads(case.encode(following).body)
-    said = before["messages"]
-    assert after["messages"][: len(said)] == said
+    try:
+        first, second = case.encode(case.request, dialect), case.encode(following, dialect)
+    except Rejection:
+        assert dialect is not case.upstream_dialect
+        return
+    before, after = json.loads(first.body), json.loads(second.body)
+    said = before[dialect.said]
+    assert after[dialect.said][: len(said)] == said
     assert after.get("tools", [])[: len(before.get("tools", []))] == before.get("tools", [])
+    assert after.get("instructions") == before.get("instructions")
 
 
 @plain
-def test_the_strictest_server_takes_every_request(path: Path) -> None:
+@every_dialect
+def test_the_strictest_server_takes_every_request(path: Path, dialect: Upstream) -> None:
     case = Case(path)
-    Rules(model="m", message_keys=LENIENT).check(parse(case.outgoing.body))
     following = case.next_request() if case.upstream is not None else None
-    if following is not None:
-        Rules(model="m", message_keys=LENIENT).check(parse(case.encode(following).body))
+    for request in (case.request, following):
+        if request is None:
+            continue
+        try:
+            body = parse(case.encode(request, dialect).body)
+        except Rejection:
+            assert dialect is not case.upstream_dialect
+            continue
+        if dialect.name == "chat":
+            Rules(model="m", message_keys=LENIENT).check(body)
+        else:
+            ResponsesRules(model="m").check(body, _ledger(case))
+
+
+def _ledger(case: Case) -> Ledger:
+    """What the upstream has said, for a server that takes back nothing else."""
+    ledger = Ledger()
+    events = case.events() if case.upstream is not None else []
+    calls = [event.block for event in events if isinstance(event, BlockStart) and isinstance(event.block, ToolCall)]
+    said: Any = SimpleNamespace(text=True, calls=calls)
+    for event in events:
+        sealed = unseal(event.data, case.route) if isinstance(event, Signature) else None
+        if sealed:
+            ledger.items |= {sealed.id}
+            ledger.reasoning[sealed.encrypted] = said
+    return ledger
 
 
 def test_every_directory_is_a_case_of_a_known_dialect() -> None:
-    assert {path.name for path in CASES.iterdir() if path.is_dir()} == DIALECTS
+    assert {path.name for path in CASES.iterdir() if path.is_dir()} == UPSTREAMS.keys()
     for path in all_cases():
         files = {file.name for file in path.iterdir()}
         assert "request.json" in files, path
@@ -126,43 +187,19 @@ def test_every_directory_is_a_case_of_a_known_dialect() -> None:
         assert refused == (not files & {"upstream.sse", "upstream.json"}), path
 
 
-def _through_messages(case: Case, events: list[Event]) -> list[Event]:
+def _through_messages(events: list[Event]) -> list[Event]:
     encoder = messages.StreamEncoder(_open_heading(events))
     decoder = MessagesDecoder()
     return decoder.decode(b"".join([encoder.encode(event) for event in events])) + decoder.flush()
 
 
-def _through_whole_messages(case: Case, events: list[Event]) -> list[Event]:
+def _through_whole_messages(events: list[Event]) -> list[Event]:
     return decode_response(messages.encode_response(events, _open_heading(events)))
 
 
 def _open_heading(events: list[Event]) -> messages.Heading:
     start = events[0] if isinstance(events[0], Start) else Start("", "")
     return messages.Heading(start.id, start.model, "req_case")
-
-
-def _through_chat(case: Case, events: list[Event]) -> list[Event]:
-    encoder = chat.StreamEncoder()
-    decoder = ResponseDecoder(_fresh(case))
-    return decoder.decode(b"".join([encoder.encode(event) for event in events])) + decoder.flush()
-
-
-def _through_whole_chat(case: Case, events: list[Event]) -> list[Event]:
-    decoder = ResponseDecoder(_fresh(case))
-    return decoder.decode(chat.encode_response(events)) + decoder.flush()
-
-
-def _fresh(case: Case) -> Any:
-    """A reader to which the answer's own ids and names are the upstream's."""
-    return replace(case.reader(), names={}, think_tags=False)
-
-
-_RE_READ = {
-    "messages": _through_messages,
-    "messages, whole": _through_whole_messages,
-    "chat": _through_chat,
-    "chat, whole": _through_whole_chat,
-}
 
 
 def _meaning(events: Iterable[Event]) -> list[Event]:
@@ -194,10 +231,33 @@ def _value(arguments: str) -> str:
     return json.dumps(value)
 
 
-def _in_chat(events: list[Event], *, whole: bool) -> list[Event]:
-    """What Chat Completions has words for: no signatures, no explanations, no blocks that hold only these.
+def _unwrapped(events: list[Event], route: str) -> list[Event]:
+    """Signatures as they were told: Responses carries one as what is encrypted, and its reader seals that again."""
+    return [
+        replace(event, data=sealed.encrypted)
+        if isinstance(event, Signature) and (sealed := unseal(event.data, route)) and sealed.encrypted
+        else event
+        for event in events
+    ]
 
-    A whole message has one field of each kind, so order and borders of its texts are not in it.
+
+def _in_openai(events: list[Event]) -> list[Event]:
+    """What both of OpenAI's dialects have words for: no explanation, one word for the limit and the full window, and
+    none for a pause.
+    """
+    words: dict[FinishReason, FinishReason] = {"context_window": "length", "pause": "stop"}
+    return [
+        replace(event, explanation=None, reason=words.get(event.reason, event.reason))
+        if isinstance(event, Finish)
+        else event
+        for event in events
+    ]
+
+
+def _in_chat(events: list[Event], *, whole: bool) -> list[Event]:
+    """What Chat Completions has words for: no signatures, and so no blocks that hold only these.
+
+    It has no borders between blocks of a kind, and a whole message has one field of each, so their order is not in it.
     """
     blocks: list[list[Event]] = []
     for event in events:
@@ -209,14 +269,23 @@ def _in_chat(events: list[Event], *, whole: bool) -> list[Event]:
             case _:
                 pass
     kept = [block for block in blocks if not (isinstance(block[0], BlockStart) and _is_empty_reasoning(block))]
-    full = {"context_window": "length"}  # OpenAI has one word for both
-    ending = [
-        replace(event, explanation=None, reason=full.get(event.reason, event.reason))
-        for event in events
-        if isinstance(event, Finish)
-    ]
-    numbered = [replace(event, index=place) for place, block in enumerate(kept) for event in block]  # type: ignore[type-var]
+    ending = [event for event in events if isinstance(event, Finish)]
+    numbered = [replace(event, index=place) for place, block in enumerate(_joined(kept)) for event in block]  # type: ignore[type-var]
     return [*[event for event in events if isinstance(event, Start)], *(_by_kind(kept) if whole else numbered), *ending]
+
+
+def _joined(blocks: list[list[Event]]) -> list[list[Event]]:
+    """Neighbouring texts, or neighbouring reasoning, as one block."""
+    out: list[list[Event]] = []
+    for block in blocks:
+        start, before = block[0], out[-1] if out else None
+        alike = before is not None and isinstance(start, BlockStart) and start.block == before[0].block  # type: ignore[union-attr]
+        if before is not None and alike and not isinstance(start.block, ToolCall):  # type: ignore[union-attr]
+            said = "".join(event.data for event in [*before, *block] if isinstance(event, Delta))
+            before[1:] = [Delta(before[0].index, said), BlockStop(before[0].index)]  # type: ignore[union-attr]
+        else:
+            out.append(list(block))
+    return out
 
 
 def _is_empty_reasoning(block: list[Event]) -> bool:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,8 +18,13 @@ import pytest
 
 from latimer import __version__
 from latimer.cli import app
+from latimer.cli.serving import _asked_limits
+from latimer.policy.config import parse
+from latimer.policy.knowledge import Finding, RouteKey
 from latimer.policy.routing import TIERS
+from latimer.shell.state import Store
 from tests.latimer_process import Latimer
+from tests.shell.harness import upstream
 
 ROOT = Path(__file__).parent.parent
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for the client")
@@ -34,7 +40,8 @@ default = "local/m"
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
-    return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), **more}
+    folders = {"HOME": home, "XDG_CONFIG_HOME": home / ".config", "LATIMER_STATE_DIR": home / "state"}
+    return {**kept, **{name: str(folder) for name, folder in folders.items()}, **more}
 
 
 def latimer(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -187,6 +194,65 @@ def test_models_as_json(tmp_path: Path) -> None:
     answer = json.loads(latimer(tmp_path, "models", *LOCAL, "--json").stdout)
     assert answer["routes"] == {"default": ["upstream/m"]}
     assert answer["models"][0]["id"] == "claude-via-upstream/m"
+    assert answer["facts"]["upstream/m"]["context_window"] is None
+
+
+KNOWN = """
+[providers.minimax]
+[[providers.minimax.models]]
+match = "known"
+request = { context_window = 204800, max_output = 131072 }
+prices = { input = 0.3, output = 1.2, cache_read = 0.06, tiers = [] }
+[[providers.minimax.models]]
+match = "dearer"
+prices = { input = 2, output = 10.5, tiers = [{ above = 200000, input = 4, output = 21 }] }
+[routes]
+default = ["minimax/known", "minimax/dearer"]
+"""
+
+
+def test_models_shows_what_is_known_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(KNOWN)
+    shown = latimer(tmp_path, "models", "--config", str(path)).stdout.splitlines()
+    assert shown[:2] == ["default  minimax/known, then minimax/dearer", ""]
+    assert [line.split() for line in shown[3:5]] == [
+        ["minimax/known", "204,800", "131,072", "0.3", "1.2", "0.06", "-"],
+        ["minimax/dearer", "-", "-", "2+", "10.5+", "-", "-"],
+    ]
+    assert "US dollars per million tokens" in shown[-1]
+    facts = json.loads(latimer(tmp_path, "models", "--config", str(path), "--json").stdout)["facts"]
+    assert facts["minimax/known"]["max_output"] == 131_072
+    assert facts["minimax/known"]["images"] is False
+    assert facts["minimax/known"]["prices"]["cache_write"] is None
+    assert facts["minimax/dearer"]["prices"]["tiers"][0]["above"] == 200_000
+
+
+async def test_run_asks_for_limits_that_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    small = {"id": "small", "context_length": 90_000, "max_completion_tokens": 8000}
+    listed = {"data": [{"id": "big", "context_length": 300_000}, small]}
+    async with upstream(others={"/v1/models": listed}) as script:
+        providers = f'[providers.openai]\n[providers.own]\nbase_url = "{script.url}"\n'
+        routes = '[routes]\nopus = "own/big"\nsonnet = "own/small"\nhaiku = "openai/gpt-4o"\n'
+        assert await _asked_limits(parse(providers + routes, "my.toml")) == (90_000, 8000)
+        assert len(script.asked) == 2
+        known = '[[providers.own.models]]\nmatch = "*"\nrequest.context_window = 100000\n'
+        assert await _asked_limits(parse(providers + known + routes, "my.toml")) == (100_000, 16_384)
+        assert len(script.asked) == 2
+        assert capsys.readouterr().err == ""
+        assert await _asked_limits(parse(f'{providers}[routes]\nopus = "own/x"\n', "my.toml")) == (0, 0)
+        assert "the context window of own/x is unknown" in capsys.readouterr().err
+
+
+def test_env_has_the_window_of_a_known_model(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text('[providers.openai]\n[routes]\nopus = "openai/gpt-4o"\n')
+    arguments = ["env", "--config", str(path), "--shell", "json"]
+    found = json.loads(latimer(tmp_path, *arguments).stdout)
+    assert found["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "128000"
+    assert found["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "16384"
+    said = json.loads(latimer(tmp_path, *arguments, "--context-window", "110000").stdout)
+    assert said["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "110000"
 
 
 def test_config_schema(tmp_path: Path) -> None:
@@ -361,6 +427,19 @@ def test_run_without_claude(tmp_path: Path) -> None:
     assert "is not a program that can be run" in done.stderr
 
 
+def test_what_was_learned_is_told_to_claude_code(tmp_path: Path) -> None:
+    found = Finding({"request": {"context_window": 150_000}}, "it was probed", "probe", int(time.time()))
+    key = RouteKey("upstream", LOCAL[1], "m")
+    Store(tmp_path / "state").change(lambda kept: kept.having(key, found))
+    assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS=150000" in latimer(tmp_path, "env", *LOCAL).stdout
+    claude = fake_claude(tmp_path / "bin", "env")
+    done = latimer(tmp_path, "run", *LOCAL, "--claude", str(claude))
+    assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS=150000" in done.stdout
+    assert done.stderr == ""
+    elsewhere = latimer(tmp_path, "env", *LOCAL, "--state-dir", str(tmp_path / "none"))
+    assert "CONTEXT_TOKENS" not in elsewhere.stdout
+
+
 # --- the documentation ---
 
 
@@ -372,3 +451,4 @@ def test_the_page_is_what_the_code_says() -> None:
     spec.loader.exec_module(generate)
     assert generate.PAGE.read_text("utf-8") == generate.page(), "run: python docs/generate.py"
     assert generate.CHAT_PAGE.read_text("utf-8") == generate.chat_page(), "run: python docs/generate.py"
+    assert generate.RESPONSES_PAGE.read_text("utf-8") == generate.responses_page(), "run: python docs/generate.py"

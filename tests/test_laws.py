@@ -1,4 +1,4 @@
-"""The laws of answers (1-6), for both dialects and the stages between them: `docs/architecture.md`.
+"""The laws of answers (1-6), for the dialects and the stages between them: `docs/architecture.md`.
 
 `make test` runs the same examples everywhere; `make fuzz` looks for new ones.
 """
@@ -10,15 +10,13 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from latimer.dialects.chat import encoder as chat
-from latimer.dialects.chat.response import ResponseDecoder
-from latimer.dialects.chat.think_tags import ThinkSplitter
 from latimer.dialects.messages import encoder as messages
 from latimer.dialects.messages.decoder import decode_response
+from latimer.dialects.think_tags import ThinkSplitter
 from latimer.errors import Failure
 from latimer.events import (
     BlockStart,
@@ -37,9 +35,13 @@ from latimer.events import (
 )
 from latimer.stages import OneCall, Stage, StopSequences
 from tests import reading, strategies
+from tests.reading import Upstream
 
 LOST = Failure("api_error", "the connection was lost")
 Read = Callable[[list[bytes]], list[Event]]
+UPSTREAMS = st.sampled_from(list(reading.UPSTREAMS.values()))
+"""Every law of upstream answers is tried with each dialect, the examples shared among them."""
+READERS = st.sampled_from([reading.READER, reading.TAG_READER, reading.HIDDEN_READER])
 
 
 def heading(start: Event) -> messages.Heading:
@@ -56,16 +58,24 @@ def messages_stream(events: list[Event], *, hide: bool = False) -> bytes:
     return b"".join(encoder.encode(event) for event in events)
 
 
-def chat_stream(events: list[Event]) -> bytes:
-    encoder = chat.StreamEncoder()
-    return b"".join(encoder.encode(event) for event in events)
+chat_stream = reading.CHAT.stream
 
 
-def as_chat_decodes(events: list[Event]) -> list[Event]:
-    """The same answer with what only the chat decoder knows: its own estimate, and a signature for each reasoning."""
+def answer_of(data: st.DataObject, upstream: Upstream) -> list[Event]:
+    """What this dialect can say."""
+    return data.draw(strategies.ANSWERS[upstream.name])
+
+
+def bytes_of(data: st.DataObject, upstream: Upstream) -> bytes:
+    """What looks like it, or not at all."""
+    return data.draw(strategies.BYTES[upstream.name] | strategies.JUNK)
+
+
+def as_decoded(events: list[Event], upstream: Upstream) -> list[Event]:
+    """The same answer with what only a decoder knows: its own estimate, and a signature for each reasoning."""
     start = events[0]
     assert isinstance(start, Start)
-    return reading.sealed([replace(start, usage=Usage(reading.ASKED.input_estimate)), *events[1:]])
+    return reading.sealed([replace(start, usage=Usage(reading.ASKED.input_estimate)), *events[1:]], upstream)
 
 
 def staged(events: list[Event], *stages: Stage) -> list[Event]:
@@ -77,25 +87,23 @@ def staged(events: list[Event], *stages: Stage) -> list[Event]:
 # --- law 1: grammar -------------------------------------------------------------------------------------------------
 
 
-@given(
-    st.data(),
-    strategies.CHAT_BYTES | strategies.JUNK,
-    st.sampled_from([reading.READER, reading.TAG_READER, reading.HIDDEN_READER]),
-)
-def test_grammar_of_any_chat_bytes(data: st.DataObject, body: bytes, reader: Any) -> None:
-    check(reading.read_chat(data.draw(strategies.splits(body)), reader))
+@given(st.data(), UPSTREAMS, READERS)
+def test_grammar_of_any_bytes(data: st.DataObject, upstream: Upstream, reader: Any) -> None:
+    body = bytes_of(data, upstream)
+    check(upstream.read(data.draw(strategies.splits(body)), reader))
 
 
-@given(st.data(), strategies.chat_answers(), st.booleans())
-def test_grammar_of_spoiled_chat_answers(data: st.DataObject, events: list[Event], whole: bool) -> None:
-    body = chat.encode_response(events) if whole else chat_stream(events)
-    check(reading.read_chat([data.draw(strategies.spoiled(body))], reading.TAG_READER))
+@given(st.data(), UPSTREAMS, st.booleans())
+def test_grammar_of_spoiled_answers(data: st.DataObject, upstream: Upstream, whole: bool) -> None:
+    events = answer_of(data, upstream)
+    body = upstream.whole(events) if whole else upstream.stream(events)
+    check(upstream.read([data.draw(strategies.spoiled(body))], reading.TAG_READER))
 
 
-@given(strategies.CHAT_BYTES, st.integers(0, 400))
-def test_grammar_of_a_lost_chat_connection(body: bytes, at: int) -> None:
-    decoder = ResponseDecoder(reading.TAG_READER)
-    events = decoder.decode(body[:at])
+@given(st.data(), UPSTREAMS, st.integers(0, 400))
+def test_grammar_of_a_lost_connection(data: st.DataObject, upstream: Upstream, at: int) -> None:
+    decoder = upstream.decoder(reading.TAG_READER)
+    events = decoder.decode(bytes_of(data, upstream)[:at])
     check(events + decoder.fail(LOST) if not events or not ended(events[-1]) else events)
     assert decoder.fail(LOST) == decoder.flush() == []
 
@@ -135,11 +143,19 @@ def test_one_call_passes_at_most_one_call_and_all_else(events: list[Event]) -> N
 
 
 DEEP = b'{"choices":[{"delta":{"content":' + b"[" * 100_000
+DEEP_BODIES = [
+    DEEP,
+    b"data: " + DEEP + b"\n\n",
+    DEEP.replace(b"choices", b"type"),
+    DEEP.replace(b"choices", b"output"),
+    b"[" * 100_000,
+]
 
 
-@pytest.mark.parametrize("body", [DEEP, b"data: " + DEEP + b"\n\n", DEEP.replace(b"choices", b"type"), b"[" * 100_000])
+@pytest.mark.parametrize("body", DEEP_BODIES)
 def test_grammar_of_bottomless_nesting(body: bytes) -> None:
-    for events in (reading.read_chat([body]), reading.read_messages([body]), decode_response(body)):
+    upstreams = [upstream.read([body]) for upstream in reading.UPSTREAMS.values()]
+    for events in (*upstreams, reading.read_messages([body]), decode_response(body)):
         check(events)
         assert isinstance(events[-1], Failure)
 
@@ -158,28 +174,30 @@ def test_round_trip_of_a_failure(start: Start, failure: Failure) -> None:
     assert decode_response(messages.encode_response([start, failure], heading(start))) == [failure]
 
 
-@given(strategies.chat_answers())
-def test_round_trip_of_chat(events: list[Event]) -> None:
-    """Chat cannot say the start's usage, signatures, stop sequences and opaque blocks; the decoder signs reasoning."""
-    assert reading.read_chat([chat_stream(events)]) == as_chat_decodes(events)
+@given(st.data(), UPSTREAMS)
+def test_round_trip_of_upstreams(data: st.DataObject, upstream: Upstream) -> None:
+    """They cannot say the start's usage, stop sequences and opaque blocks, chat no signatures; decoders sign."""
+    events = answer_of(data, upstream)
+    assert upstream.read([upstream.stream(events)]) == as_decoded(events, upstream)
 
 
-@given(strategies.chat_answers())
-def test_round_trip_of_chat_with_think_tags(events: list[Event]) -> None:
+@given(st.data(), UPSTREAMS)
+def test_round_trip_with_think_tags(data: st.DataObject, upstream: Upstream) -> None:
     """Looking for a tag may join deltas at the very start, and never changes what was said, unless a tag is there."""
+    events = answer_of(data, upstream)
     first = next((event.data.lstrip() for event in reading.merged(events) if isinstance(event, Delta)), "")
     if not first.startswith("<think>"):
-        read = reading.read_chat([chat_stream(events)], reading.TAG_READER)
-        assert reading.merged(read) == reading.merged(as_chat_decodes(events))
+        read = upstream.read([upstream.stream(events)], reading.TAG_READER)
+        assert reading.merged(read) == reading.merged(as_decoded(events, upstream))
 
 
-@given(strategies.SPOKEN, strategies.SPOKEN.filter(lambda text: text == text.lstrip()))
-def test_think_tags_are_reasoning(thought: str, text: str) -> None:
+@given(UPSTREAMS, strategies.SPOKEN, strategies.SPOKEN.filter(lambda text: text == text.lstrip()))
+def test_think_tags_are_reasoning(upstream: Upstream, thought: str, text: str) -> None:
     if "</think>" in thought:
         return
     said = f"\n<think>{thought}</think>\n\n{text}"
     events = [Start("", ""), BlockStart(0, Text()), Delta(0, said), BlockStop(0), Finish("stop", Usage())]
-    read = reading.fold(reading.read_chat([chat_stream(events)], reading.TAG_READER))
+    read = reading.fold(upstream.read([upstream.stream(events)], reading.TAG_READER))
     assert [(type(block.block), block.said) for block in read[1:-1]] == [(Reasoning, thought), (Text, text)]
 
 
@@ -190,21 +208,23 @@ def assert_splits_do_not_matter(data: st.DataObject, body: bytes, read: Read) ->
     assert read(data.draw(strategies.splits(body))) == read([body])
 
 
-@given(st.data(), strategies.chat_answers(), st.sampled_from([reading.READER, reading.TAG_READER]))
-def test_splits_of_chat(data: st.DataObject, events: list[Event], reader: Any) -> None:
-    stream = data.draw(strategies.reframed(chat_stream(events)))
-    assert_splits_do_not_matter(data, stream, lambda chunks: reading.read_chat(chunks, reader))
-    assert_splits_do_not_matter(data, chat.encode_response(events), lambda chunks: reading.read_chat(chunks, reader))
+@given(st.data(), UPSTREAMS, READERS)
+def test_splits_of_answers(data: st.DataObject, upstream: Upstream, reader: Any) -> None:
+    events = answer_of(data, upstream)
+    stream = data.draw(strategies.reframed(upstream.stream(events)))
+    assert_splits_do_not_matter(data, stream, lambda chunks: upstream.read(chunks, reader))
+    assert_splits_do_not_matter(data, upstream.whole(events), lambda chunks: upstream.read(chunks, reader))
 
 
-@given(st.data(), strategies.CHAT_BYTES | strategies.JUNK)
-@example(None, b"\xef\xbb\xbfdata: {}\n\n")
-@example(None, b" data: {}\n\n")
-def test_splits_of_any_chat_bytes(data: st.DataObject | None, body: bytes) -> None:
-    if data is None:
-        assert reading.read_chat([body[:1], body[1:]]) == reading.read_chat([body])
-    else:
-        assert_splits_do_not_matter(data, body, reading.read_chat)
+@given(st.data(), UPSTREAMS)
+def test_splits_of_any_bytes(data: st.DataObject, upstream: Upstream) -> None:
+    assert_splits_do_not_matter(data, bytes_of(data, upstream), upstream.read)
+
+
+@pytest.mark.parametrize("upstream", reading.UPSTREAMS.values(), ids=lambda upstream: upstream.name)
+@pytest.mark.parametrize("body", [b"\xef\xbb\xbfdata: {}\n\n", b" data: {}\n\n"])
+def test_splits_before_the_stream(upstream: Upstream, body: bytes) -> None:
+    assert upstream.read([body[:1], body[1:]]) == upstream.read([body])
 
 
 @given(st.data(), strategies.messages_answers())
@@ -260,11 +280,12 @@ def test_fold_of_messages(events: list[Event]) -> None:
     assert reading.fold(whole) == reading.fold(reading.read_messages([messages_stream(events)]))
 
 
-@given(strategies.chat_answers(canonical=True), st.sampled_from([reading.READER, reading.TAG_READER]))
-def test_fold_of_chat(events: list[Event], reader: Any) -> None:
-    """A whole answer has one field for each kind, so the order it can say is reasoning, text, calls."""
-    whole = reading.read_chat([chat.encode_response(events)], reader)
-    assert reading.fold(whole) == reading.fold(reading.read_chat([chat_stream(events)], reader))
+@given(st.data(), UPSTREAMS, READERS)
+def test_fold_of_upstreams(data: st.DataObject, upstream: Upstream, reader: Any) -> None:
+    """A whole chat answer has one field for each kind, so the order it can say is reasoning, text, calls."""
+    events = data.draw(strategies.CANONICAL[upstream.name])
+    whole = upstream.read([upstream.whole(events)], reader)
+    assert reading.fold(whole) == reading.fold(upstream.read([upstream.stream(events)], reader))
 
 
 @given(strategies.messages_answers(opaque=False), st.booleans())
@@ -304,19 +325,29 @@ def test_truncation_of_chat(data: st.DataObject, events: list[Event], lost: bool
     """The terminal mark is the chunk with the finish reason. After it only usage may be missing."""
     stream = chat_stream(events)
     last = stream.rindex(b'"finish_reason":"')
-    mark = stream.index(b"\n", last)
+    assert_truncation_fails(data, reading.CHAT, stream, stream.index(b"\n", last), lost=lost)
+
+
+@given(st.data(), strategies.responses_answers(), st.booleans())
+def test_truncation_of_responses(data: st.DataObject, events: list[Event], lost: bool) -> None:
+    """The terminal mark is the last event, which has everything."""
+    stream = reading.RESPONSES.stream(events)
+    assert_truncation_fails(data, reading.RESPONSES, stream, len(stream) - 2, lost=lost)
+
+
+def assert_truncation_fails(data: st.DataObject, upstream: Upstream, stream: bytes, mark: int, *, lost: bool) -> None:
     at = data.draw(st.integers(0, len(stream)))
-    decoder = ResponseDecoder(reading.READER)
+    decoder = upstream.decoder(reading.READER)
     read = decoder.decode(stream[:at])
     read += decoder.fail(LOST) if lost else decoder.flush()
     check(read)
     assert isinstance(read[-1], Finish if at >= mark + 2 or (at >= mark and not lost) else Failure)
 
 
-@given(st.data(), strategies.chat_answers(canonical=True))
-def test_truncation_of_a_whole_chat_answer(data: st.DataObject, events: list[Event]) -> None:
-    whole = chat.encode_response(events)
-    assert isinstance(reading.read_chat([whole[: data.draw(st.integers(0, len(whole) - 1))]])[-1], Failure)
+@given(st.data(), UPSTREAMS)
+def test_truncation_of_a_whole_answer(data: st.DataObject, upstream: Upstream) -> None:
+    whole = upstream.whole(data.draw(strategies.CANONICAL[upstream.name]))
+    assert isinstance(upstream.read([whole[: data.draw(st.integers(0, len(whole) - 1))]])[-1], Failure)
 
 
 # --- law 6: strict out ----------------------------------------------------------------------------------------------
@@ -388,15 +419,19 @@ def test_messages_sdk_reads_what_was_said(events: list[Event]) -> None:
                 assert (read.id, read.name, read.input) == (id, name, told.arguments)
 
 
-@given(strategies.CHAT_BYTES)
-def test_messages_sdk_reads_every_answer_of_an_upstream(body: bytes) -> None:
-    events = reading.read_chat([body], reading.TAG_READER)
+CUT = ("length", "pause", "content_filter")
+"""Endings that leave arguments as they were when the model was stopped."""
+
+
+@given(st.data(), UPSTREAMS)
+def test_messages_sdk_reads_every_answer_of_an_upstream(data: st.DataObject, upstream: Upstream) -> None:
+    events = upstream.read([bytes_of(data, upstream)], reading.TAG_READER)
     stream = messages_stream(events)
     assert_strict(stream)
     if isinstance(events[-1], Failure):
         with pytest.raises((anthropic.APIStatusError, ValueError)):
             reading.sdk_message(stream)
-    elif events[-1].reason != "length":
+    elif events[-1].reason not in CUT:
         reading.sdk_message(stream)
     json.loads(messages.encode_response(events, messages.Heading("msg_1", "claude", "req_1")))
 
@@ -413,11 +448,31 @@ def test_chat_sdk_reads_every_stream(events: list[Event]) -> None:
         assert json.loads(read.function.arguments or "{}") == call.arguments
 
 
-@given(strategies.answers())
-def test_chat_sdk_reads_any_events(events: list[Event]) -> None:
+@given(strategies.responses_answers() | strategies.messages_answers())
+def test_responses_sdk_reads_every_stream(events: list[Event]) -> None:
+    response = reading.sdk_response(reading.RESPONSES.stream(events))
+    told = [block for block in reading.fold(events) if isinstance(block, reading.Folded)]
+    assert response.output_text == "".join(block.said for block in told if isinstance(block.block, Text))
+    calls = [item for item in response.output if item.type == "function_call"]
+    called = [block for block in told if isinstance(block.block, ToolCall)]
+    for read, call in zip(calls, called, strict=True):
+        assert isinstance(call.block, ToolCall)
+        assert (read.call_id, read.name) == (call.block.id, call.block.name)
+        assert json.loads(read.arguments) == call.arguments
+
+
+SDKS: dict[str, tuple[Callable[[bytes], Any], Any]] = {
+    "chat": (reading.sdk_completion, openai.types.chat.ChatCompletion),
+    "responses": (reading.sdk_response, openai.types.responses.Response),
+}
+
+
+@given(strategies.answers(), UPSTREAMS)
+def test_openai_sdk_reads_any_events(events: list[Event], upstream: Upstream) -> None:
+    streamed, whole = SDKS[upstream.name]
     if isinstance(events[-1], Failure):
         with pytest.raises(openai.APIError):
-            reading.sdk_completion(chat_stream(events))
+            streamed(upstream.stream(events))
     else:
-        reading.sdk_completion(chat_stream(events))
-        openai.types.chat.ChatCompletion.model_validate_json(chat.encode_response(events))
+        streamed(upstream.stream(events))
+        whole.model_validate_json(upstream.whole(events))

@@ -1,6 +1,7 @@
 """Style is a test: limits of size, the layers, purity below the shell, a test for each module, docs that match."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -21,7 +22,7 @@ NESTS = ast.If | ast.For | ast.While | ast.With | ast.Try | ast.AsyncFor | ast.A
 LAYERS = (
     ("errors", "events", "report", "profile", "documents", "images", "memory", "rendering"),
     ("wire",),
-    ("dialects", "stages", "answer", "repair", "pipeline", "server_tools", "auto_mode", "domains"),
+    ("dialects", "stages", "answer", "repair", "pipeline", "codecs", "server_tools", "auto_mode", "domains"),
     ("policy",),
     ("shell", "cli", "launch", "demo", "local_model", "__main__"),
 )
@@ -31,24 +32,32 @@ PURE_LAYERS = len(LAYERS) - 1
 
 TESTED_ELSEWHERE = {
     "__main__.py": "tests/test_cli.py starts it",
+    "shell/web.py": "tests/shell/test_server_tools.py",
+    "shell/http/library.py": "tests/shell/test_upstream.py goes through a proxy",
     "cli/__init__.py": "tests/test_cli.py",
     "cli/options.py": "tests/test_cli.py",
     "cli/serving.py": "tests/test_cli.py",
     "cli/catalog.py": "tests/test_cli.py",
+    "dialects/parts.py": "data; tests/dialects/test_content.py makes them",
     "dialects/outgoing.py": "data; tests/dialects/chat/test_request.py makes it",
     "dialects/reader.py": "data; tests/dialects/chat/test_stream.py makes it",
     "demo.py": "tests/interop/test_demo.py",
     "profile.py": "data; tests/policy/test_profiles.py merges it",
     "policy/catalog.py": "tests/policy/test_routing.py",
-    "policy/presets/__init__.py": "tests/policy/test_profiles.py",
+    "policy/presets/__init__.py": "tests/policy/test_presets.py",
+    "policy/probing/questions.py": "data; tests/policy/probing/test_interview.py asks them",
+    "policy/probing/talk.py": "tests/policy/probing/test_interview.py holds it",
     "policy/tables.py": "tests/policy/test_config.py",
     "dialects/client_tool_data.py": "data; tests/dialects/test_client_tools.py",
     "dialects/schema_dialects.py": "data; tests/dialects/test_schemas.py",
     "dialects/errors/causes.py": "tests/dialects/errors/test_failures.py",
+    "dialects/responses/surface/answer.py": "data; tests/dialects/responses/test_surface.py",
     "dialects/chat/surface/answer.py": "data; tests/dialects/test_surface.py",
-    "dialects/chat/surface/blocks.py": "data; tests/dialects/test_surface.py",
     "dialects/chat/surface/request.py": "data; tests/dialects/test_surface.py",
-    "dialects/chat/surface/tools.py": "data; tests/dialects/test_surface.py",
+    "dialects/responses/surface/request.py": "data; tests/dialects/test_surface.py",
+    "dialects/surface_rows/blocks.py": "data; tests/dialects/test_surface.py",
+    "dialects/surface_rows/request.py": "data; tests/dialects/test_surface.py",
+    "dialects/surface_rows/tools.py": "data; tests/dialects/test_surface.py",
     "dialects/errors/error_body.py": "tests/dialects/errors/test_failures.py",
     "dialects/errors/waits.py": "tests/dialects/errors/test_failures.py",
 }
@@ -116,8 +125,10 @@ def test_nothing_waits_or_opens_files_below_the_shell(path: Path) -> None:
 
 
 def test_dialects_do_not_import_each_other_but_for_the_clients_request() -> None:
-    for path in (SOURCE / "dialects" / "messages").glob("*.py"):
-        assert not [name for name in imported(ast.parse(path.read_text())) if name.startswith("latimer.dialects.chat")]
+    for own, others in (("messages", "chat|responses"), ("chat", "responses"), ("responses", "chat")):
+        foreign = re.compile(rf"latimer\.dialects\.({others})\b")
+        for path in (SOURCE / "dialects" / own).rglob("*.py"):
+            assert not [name for name in imported(ast.parse(path.read_text())) if foreign.match(name)], path
 
 
 def test_every_module_has_its_test() -> None:

@@ -1,7 +1,7 @@
-"""A scripted Chat Completions server on a loopback port, in a thread with its own event loop.
+"""A scripted server of all three dialects on a loopback port, in a thread with its own event loop.
 
-A script is asked once for each request that obeys the rules (see `scenarios.rules`) and answers with a `Say`, or with a
-`Wire` where the exact bytes matter. Everything that arrived is on record.
+A script is asked once for each request that obeys the rules (see `scenarios.strict`) and answers with a `Say`, or with
+a `Wire` where the exact bytes matter. Everything that arrived is on record.
 """
 
 import asyncio
@@ -12,12 +12,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 from aiohttp import web
 
+from tests.scenarios.ledger import Ledger
 from tests.scenarios.replies import Cut, Pause, Say, Wire, failure
 from tests.scenarios.rules import Json, MalformedError, Rules, parse
+from tests.scenarios.strict import Host, Strict
+from tests.scenarios.turns import TURNS, Turn, flat, messages_of, tools_of
+
+__all__ = ["Exchange", "Reply", "Script", "Upstream", "conversation", "flat", "playing", "sequence"]
 
 Reply = Say | Wire
 Script = Callable[["Exchange"], Reply | Awaitable[Reply]]
@@ -33,6 +38,9 @@ class Exchange:
     raw: bytes
     body: Json
     model: str
+    dialect: str = "chat"
+    host: Host = field(default_factory=Strict)
+    ledger: Ledger = field(default_factory=Ledger)
     refused: str | None = None
     answered: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
@@ -41,8 +49,14 @@ class Exchange:
 
     @property
     def messages(self) -> list[Json]:
-        """The conversation."""
-        return list(self.body.get("messages", []))
+        """The conversation, in the dialect's own form."""
+        return messages_of(self.dialect, self.body)
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The conversation, in a form that is the same for every dialect."""
+        turns: list[Turn] = TURNS[self.dialect](self.body)
+        return turns
 
     @property
     def streaming(self) -> bool:
@@ -52,31 +66,35 @@ class Exchange:
     @property
     def tools(self) -> dict[str, Json]:
         """The functions on offer, by name, in the order of the request."""
-        return {tool["function"]["name"]: tool["function"] for tool in self.body.get("tools", [])}
+        return tools_of(self.dialect, self.body)
 
     @property
     def results(self) -> list[str]:
-        """The texts of all tool messages so far."""
-        return [flat(message["content"]) for message in self.messages if message["role"] == "tool"]
+        """The texts of all tool results so far."""
+        return self.said("tool")
+
+    @property
+    def rounds(self) -> int:
+        """How often the model has called tools so far."""
+        return sum(bool(turn.calls) for turn in self.turns)
 
     @property
     def parts(self) -> list[Json]:
         """All content parts of all messages."""
-        contents = [message.get("content") for message in self.messages]
-        return [part for content in contents if isinstance(content, list) for part in content]
+        return [part for turn in self.turns for part in turn.parts]
 
     @property
     def text(self) -> str:
         """All text of the conversation."""
-        return "\n".join(flat(message.get("content")) for message in self.messages)
+        return "\n".join(turn.text for turn in self.turns)
 
     def said(self, role: str) -> list[str]:
         """The texts of all messages of one role."""
-        return [flat(message.get("content")) for message in self.messages if message["role"] == role]
+        return [turn.text for turn in self.turns if turn.role == role]
 
     def render(self, say: Say) -> Wire:
         """The bytes for `say`, as this request wants it."""
-        calls = sum(len(message.get("tool_calls") or ()) for message in self.messages)
+        calls = sum(len(turn.calls) for turn in self.turns)
         usage = say.usage or {
             "prompt_tokens": len(self.raw) // 4,
             "completion_tokens": 1
@@ -84,17 +102,7 @@ class Exchange:
         }
         total = usage["prompt_tokens"] + usage["completion_tokens"]
         say = replace(say, usage={**usage, "total_tokens": total}).identified(first=calls + 1)
-        if not self.streaming:
-            return say.whole(self.model)
-        options = self.body.get("stream_options") or {}
-        return say.streamed(self.model, include_usage=bool(options.get("include_usage")))
-
-
-def flat(content: Any) -> str:
-    """The text of a message's content, whatever its form."""
-    if isinstance(content, list):
-        return "\n".join(part.get("text", "") for part in content)
-    return content or ""
+        return self.host.render(self, say, self.ledger)
 
 
 def sequence(*replies: Reply | Script) -> Script:
@@ -115,6 +123,8 @@ class Upstream:
 
     def __init__(self, script: Script | Iterable[Reply | Script] | None = None, *, key: str | None = None) -> None:
         self.rules = Rules()
+        self.host: Host = Strict()
+        self.ledger = Ledger()
         self.key = key
         self.exchanges: list[Exchange] = []
         self.strays: list[str] = []
@@ -153,10 +163,14 @@ class Upstream:
         """The newest exchange."""
         return self.exchanges[-1]
 
-    def play(self, script: Script | Iterable[Reply | Script], *, rules: Rules | None = None) -> Self:
+    def play(
+        self, script: Script | Iterable[Reply | Script], *, rules: Rules | None = None, host: Host | None = None
+    ) -> Self:
         """Start over: forget what was recorded, and answer with `script` from now on."""
         self._script = script if callable(script) else sequence(*script)
         self.rules = rules or Rules()
+        self.host = host or Strict(self.rules)
+        self.ledger = Ledger()
         self.exchanges, self.strays, self.failures = [], [], []
         return self
 
@@ -183,8 +197,9 @@ class Upstream:
 
     async def _serve(self) -> None:
         app = web.Application(client_max_size=64 << 20)
-        app.router.add_post("/{prefix:.*}chat/completions", self._complete)
         app.router.add_get("/{prefix:.*}models", self._models)
+        app.router.add_post("/{prefix:.*}messages/count_tokens", self._count)
+        app.router.add_post("/{path:.*}", self._post)
         app.router.add_route("*", "/{path:.*}", self._stray)
         # A client that goes away cancels the handler: that is how disconnects get on record.
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
@@ -199,22 +214,30 @@ class Upstream:
         await runner.cleanup()
 
     async def _models(self, _: web.Request) -> web.Response:
-        entry = {"id": self.rules.model, "object": "model", "created": 1, "owned_by": "script"}
+        entry = {"id": self.host.model, "object": "model", "created": 1, "owned_by": "script"}
         return web.json_response({"object": "list", "data": [entry]})
 
     async def _stray(self, request: web.Request) -> web.Response:
         self.strays.append(f"{request.method} {request.path_qs}")
         return web.json_response({"error": {"message": "Not Found", "type": "invalid_request_error"}}, status=404)
 
-    async def _complete(self, request: web.Request) -> web.StreamResponse:
+    async def _count(self, request: web.Request) -> web.Response:
+        return web.json_response({"input_tokens": len(await request.read()) // 4})
+
+    async def _post(self, request: web.Request) -> web.StreamResponse:
+        dialect = self.host.dialect(request.path)
+        return await self._complete(request, dialect) if dialect else await self._stray(request)
+
+    async def _complete(self, request: web.Request, dialect: str) -> web.StreamResponse:
         raw = await request.read()
-        exchange = Exchange(len(self.exchanges), request.path, request.headers.copy(), raw, {}, self.rules.model)
+        number, headers, host = len(self.exchanges), request.headers.copy(), self.host
+        exchange = Exchange(number, request.path, headers, raw, {}, host.model, dialect, host, self.ledger)
         self.exchanges.append(exchange)
         try:
             wire = await self._answer(exchange)
         except MalformedError as error:
             exchange.refused = str(error)
-            wire = failure(error.status, str(error), param=error.param, code=error.code)
+            wire = exchange.host.refuse(exchange, error)
         except Exception as error:
             # A bug in a script must not look like a provider's outage: it is kept for the test to see.
             self.failures.append(repr(error))
@@ -229,11 +252,12 @@ class Upstream:
             exchange.answered.set()
 
     async def _answer(self, exchange: Exchange) -> Wire:
-        if self.key is not None and exchange.headers.get("authorization") != f"Bearer {self.key}":
+        shown = exchange.headers.get("x-api-key", exchange.headers.get("authorization", "").removeprefix("Bearer "))
+        if self.key is not None and shown != self.key:
             message = "Incorrect API key provided. You can find your API key at https://example.invalid/keys."
-            return failure(401, message, code="invalid_api_key")
+            return exchange.host.refuse(exchange, MalformedError(message, code="invalid_api_key", status=401))
         exchange.body = parse(exchange.raw)
-        self.rules.check(exchange.body)
+        exchange.host.check(exchange, exchange.ledger)
         reply = self._script(exchange)
         if inspect.isawaitable(reply):
             reply = await reply

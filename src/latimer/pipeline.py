@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from latimer.dialects.chat.context import Context
-from latimer.dialects.chat.reasoning import room_to_think
-from latimer.dialects.chat.tools import hash_text, known_tools, upstream_name, visible_tools
+from latimer.dialects.context import Context
+from latimer.dialects.effort import room_to_think
 from latimer.dialects.messages.request import Request
+from latimer.dialects.tools import hash_text, known_tools, upstream_name, visible_tools
 from latimer.profile import Profile
 from latimer.repair.arguments import Arguments
 from latimer.repair.tools import Tools

@@ -10,12 +10,10 @@ import pytest
 from msgspec import json as typed
 
 from latimer.answer import Answer
-from latimer.dialects.chat.request import encode_request
+from latimer.dialects.chat.request import encode_request as encode_chat
 from latimer.dialects.chat.response import ResponseDecoder
+from latimer.dialects.chat.surface import request as over_chat
 from latimer.dialects.chat.surface.answer import ANSWER, FROM_UPSTREAM
-from latimer.dialects.chat.surface.blocks import BLOCKS
-from latimer.dialects.chat.surface.request import FIELDS, HEADERS
-from latimer.dialects.chat.surface.tools import TOOLS
 from latimer.dialects.errors.failures import Asked
 from latimer.dialects.messages.edits import ASKED, apply_edits
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure, encode_usage
@@ -23,7 +21,10 @@ from latimer.dialects.messages.request import AppliedEdit, Compacted, decode_req
 from latimer.dialects.messages.slots import Slots
 from latimer.dialects.outgoing import Outgoing
 from latimer.dialects.reader import Reader
-from latimer.dialects.surface import MEANINGS, Row, find
+from latimer.dialects.responses.request import encode_request as encode_responses
+from latimer.dialects.responses.surface import request as over_responses
+from latimer.dialects.surface import MEANINGS, Row, find, told_in
+from latimer.dialects.surface_rows.request import HEADERS
 from latimer.errors import STATUS, Failure, Rejection
 from latimer.events import Finish, FinishReason, Usage
 from latimer.profile import Profile
@@ -62,8 +63,12 @@ RESULTS: list[tuple[Any, Any]] = [
     *((kind, error_content(kind, code)) for kind in RESULT_OF for code in WORDS),
 ]
 ROOT = Path(__file__).parent.parent.parent
-REQUEST = (*FIELDS, *BLOCKS, *TOOLS)
-EVERY_ROW = (*REQUEST, *HEADERS, *ANSWER, *FROM_UPSTREAM)
+REQUESTS = {
+    dialect: (*table.FIELDS, *table.BLOCKS, *table.TOOLS)
+    for dialect, table in (("chat", over_chat), ("responses", over_responses))
+}
+ENCODERS = {"chat": encode_chat, "responses": encode_responses}
+EVERY_ROW = (*(row for rows in REQUESTS.values() for row in rows), *HEADERS, *ANSWER, *FROM_UPSTREAM)
 LEAVES = request_leaves() | older_leaves()
 UPSTREAM = upstream_leaves()
 OTHER_HEADERS = re.compile("anthropic-(version|user|workspace)|authorization|x-api-key|content-encoding")
@@ -76,19 +81,19 @@ WEB_BLOCKS = [
 """What Latimer's own tools say, built as the gateway builds it."""
 
 
-def sent(body: dict[str, Any]) -> Outgoing:
+def sent(body: dict[str, Any], dialect: str) -> Outgoing:
     """A request on the whole way that the gateway takes it, web tools configured. Raises `Rejection`."""
     request = decode_request(json.dumps(body).encode())
     request, _ = apply_edits(request, lambda: 10**8, len)
     if asks_server(request):
         request, _ = prepare(request, Abilities(search="duckduckgo", fetch=True))
-    return encode_request(request, model="m", route="provider/m", profile=Profile())
+    return ENCODERS[dialect](request, model="m", route="provider/m", profile=Profile())
 
 
-def outcome(leaf: Leaf) -> set[str]:
+def outcome(leaf: Leaf, dialect: str) -> set[str]:
     """What happens to a part, in the words of the tables."""
     try:
-        outgoing = sent(leaf.body)
+        outgoing = sent(leaf.body, dialect)
     except Rejection as rejection:
         assert rejection.failure.status in (400, 404)
         names = {leaf.where, leaf.value or leaf.where, *re.findall(r"[a-z_]{4,}", leaf.path)}
@@ -105,7 +110,7 @@ def outcome(leaf: Leaf) -> set[str]:
         return {"carried", "met"}  # a word that must be there has nothing to be compared with
     if any(word in outgoing.body for word in words(leaf.given)):
         return {"carried"}
-    return {"met"} if leaf.bare is None or sent(leaf.bare).body == outgoing.body else {"carried"}
+    return {"met"} if leaf.bare is None or sent(leaf.bare, dialect).body == outgoing.body else {"carried"}
 
 
 def words(value: Any) -> list[bytes]:
@@ -126,15 +131,17 @@ def disagreement(rows: tuple[Row, ...], name: str, happens: set[str]) -> str:
     """What is wrong with the tables about a part, '' when nothing is."""
     row = find(rows, name)
     if row is None:
-        return f"{name}: the SDK knows it, the tables in latimer/dialects/chat/surface do not"
+        return f"{name}: the SDK knows it, the tables of the dialect do not"
     if row.action in happens:
         return ""
     return f"{name}: the row {row.field!r} says {row.action}, the code does {', '.join(sorted(happens))}"
 
 
+@pytest.mark.parametrize("dialect", REQUESTS)
 @pytest.mark.parametrize("part", sorted({owner(name) for name in LEAVES}))
-def test_each_part_of_a_request(part: str) -> None:
-    found = [disagreement(REQUEST, name, outcome(leaf)) for name, leaf in LEAVES.items() if owner(name) == part]
+def test_each_part_of_a_request(part: str, dialect: str) -> None:
+    leaves = [(name, leaf) for name, leaf in LEAVES.items() if owner(name) == part]
+    found = [disagreement(REQUESTS[dialect], name, outcome(leaf, dialect)) for name, leaf in leaves]
     assert not [text for text in found if text]
 
 
@@ -255,7 +262,7 @@ def call_with(value: Any) -> Any:
 def test_each_row_is_about_something() -> None:
     """A row for what no SDK knows would never be noticed."""
     names = {
-        REQUEST: list(LEAVES),
+        **{rows: list(LEAVES) for rows in REQUESTS.values()},
         HEADERS: [f"anthropic-beta={beta}" for beta in beta_names()],
         ANSWER: list(answer_names()),
         FROM_UPSTREAM: list(UPSTREAM),
@@ -272,6 +279,14 @@ def test_each_row_names_its_test(shown: str) -> None:
         return
     assert not name or re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE)
     assert (ROOT / path).is_file()
+
+
+def test_a_dialect_tells_shared_rows_in_its_own_words() -> None:
+    shared = (Row("a", "met", "{word} here", "x"), Row("b", "met", "there", "x"))
+    own = Row("b", "carried", "everywhere", "y")
+    assert told_in({"word": "`w`"}, shared, [own]) == (Row("a", "met", "`w` here", "x"), own)
+    with pytest.raises(KeyError):
+        told_in({}, shared)
 
 
 def test_no_row_is_empty() -> None:

@@ -24,7 +24,7 @@ SECTIONS = ("request", "reasoning", "tools", "messages", "media", "cache")
 
 
 class _Upstream(BaseHTTPRequestHandler):
-    """Answers `/<case>/v1/chat/completions` with the case's own bytes."""
+    """Answers `/<case>/v1/chat/completions`, or another dialect's path, with the case's own bytes."""
 
     protocol_version = "HTTP/1.1"
 
@@ -70,6 +70,7 @@ def _config(port: int) -> str:
         overlay = case.overlay
         lines += [f'[providers."{path.name}"]', f'base_url = "http://127.0.0.1:{port}/{path.name}/v1"', 'api_key = ""']
         lines += [f'preset = "{overlay["preset"]}"'] if "preset" in overlay else []
+        lines += [f'endpoint = {{dialect = "{path.parent.name}"}}']
         for section in SECTIONS:
             lines += [f"{section} = {_inline(overlay[section])}"] if section in overlay else []
     routes = [f'"{path.name}" = "{path.name}/{Case(path).model}"' for path in all_cases()]

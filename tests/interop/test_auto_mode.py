@@ -238,6 +238,7 @@ def screen_of_run(config: Path, default_mode: str | None, arguments: list[str], 
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
+        "LATIMER_STATE_DIR": str(home / "state"),
         "TMPDIR": str(home),
         "TERM": "xterm-256color",
         "DISABLE_AUTOUPDATER": "1",

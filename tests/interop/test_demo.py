@@ -26,6 +26,7 @@ def environment(home: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
+        "LATIMER_STATE_DIR": str(home / "state"),
         "TMPDIR": str(home / "tmp"),
         "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
         "ANTHROPIC_AUTH_TOKEN": "the-users-own-key",
@@ -38,6 +39,7 @@ def test_the_command(tmp_path: Path) -> None:
     run = subprocess.run(DEMO, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=120)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "The capital of France is Paris."
+    assert not (tmp_path / "state").exists(), "a demo leaves nothing behind"
     for part in ("local model", "Latimer", "Claude Code", PROMPT, "tokens in, 8 tokens out"):
         assert part in run.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [".claude", "tmp"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latimer.dialects.chat.media import UNSEEN
+from latimer.dialects.media import UNSEEN
 from tests.interop.claude import NEWEST, OLDER, SKIP_PERMISSIONS, ClaudeCode
 from tests.interop.conftest import check
 from tests.latimer_process import configured, serving

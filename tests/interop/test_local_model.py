@@ -4,6 +4,9 @@ The model is small and always picks its likeliest token, so what it says is stab
 """
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -24,14 +27,21 @@ from tests.upstream import Upstream
 CAPITAL = "What is the capital of France?"
 GREETING = "Repeat after me: 你好，世界！🎉"  # noqa: RUF001 - Chinese punctuation
 ECHO = "你好，世界！"  # noqa: RUF001 - as above
+# llama.cpp takes no notice of a schema in its other dialects. Fewer than 16 tokens are never asked for in Responses:
+# OpenAI refuses them.
+only_chat = pytest.mark.parametrize("local", ["chat"], indirect=True)
+but_responses = pytest.mark.parametrize("local", ["chat", "messages"], indirect=True)
 both_ways = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
 
 
-@pytest.fixture(scope="module")
-def local(llama_server: LocalModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
+@pytest.fixture(scope="module", params=["chat", "responses", "messages"])
+def local(
+    llama_server: LocalModel, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Sdk]:
     """The SDK in front of Latimer in front of the model; the scripted upstream in it is not used."""
     home = tmp_path_factory.mktemp("latimer")
-    flags = ["--upstream", llama_server.base_url, "--model", llama_server.model, "--port", "0"]
+    flags = ["--upstream", llama_server.base_url, "--model", llama_server.model, "--dialect", request.param]
+    flags += ["--port", "0"]
     with (
         Upstream() as unused,
         serving(flags, home=home) as gateway,
@@ -81,6 +91,7 @@ def test_a_streamed_answer_comes_in_pieces(local: Sdk) -> None:
 
 
 @both_ways
+@but_responses
 def test_max_tokens(local: Sdk, streaming: bool) -> None:
     message = local.ask(streaming, CAPITAL, system=SYSTEM_PROMPT, max_tokens=3)
     assert message.stop_reason == "max_tokens"
@@ -103,12 +114,16 @@ def test_tokens_are_counted_as_the_model_counts_them(local: Sdk, llama_server: L
 
 
 @both_ways
-def test_chinese_and_emoji_arrive_whole_both_ways(local: Sdk, llama_server: LocalModel, streaming: bool) -> None:
+def test_chinese_and_emoji_arrive_whole_both_ways(
+    local: Sdk, llama_server: LocalModel, streaming: bool, request: pytest.FixtureRequest
+) -> None:
     system = "You repeat what the user says."
     message = local.ask(streaming, GREETING, system=system, max_tokens=40)
     asked = [{"role": "system", "content": system}, {"role": "user", "content": GREETING}]
-    cached = message.usage.cache_read_input_tokens or 0
-    assert message.usage.input_tokens + cached == true_count(llama_server, asked)
+    count = message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
+    # In Messages llama.cpp leaves out the event with the count where the first token is half of a character.
+    untold = request.node.callspec.params == {"local": "messages", "streaming": True}
+    assert count == (0 if untold else true_count(llama_server, asked))
     assert text(message).startswith(ECHO)
 
 
@@ -145,6 +160,7 @@ def test_a_tool_call(local: Sdk, streaming: bool) -> None:
 
 
 @both_ways
+@only_chat
 def test_an_answer_by_schema(local: Sdk, streaming: bool) -> None:
     schema = {
         "type": "object",
@@ -169,3 +185,58 @@ def test_claude_code(local: Sdk, tmp_path: Path, version: str) -> None:
     assert run.usage["input_tokens"] + run.usage["cache_read_input_tokens"] > 50
     more = client.ask("What is the capital of Japan?", "--system-prompt", SYSTEM_PROMPT, "--tools", "", more=True)
     assert "Tokyo" in more.text
+
+
+def probed(server: LocalModel, home: Path) -> dict[str, Any]:
+    """What `latimer probe` finds out about the model, which it keeps in `home`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "latimer", "probe", "--upstream", server.base_url, "--model", server.model, "--json"],
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "LATIMER_STATE_DIR": str(home / "state")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "at most" in done.stderr
+    (found,) = json.loads(done.stdout)["routes"]
+    result: dict[str, Any] = found
+    return result
+
+
+def test_a_probe_finds_the_dialects_by_itself(llama_server: LocalModel, tmp_path: Path) -> None:
+    found = probed(llama_server, tmp_path)
+    answers = {result["capability"]: result["answer"] for result in found["results"]}
+    for there in (
+        "Chat Completions",
+        "Responses",
+        "Messages",
+        "count_tokens",
+        "streaming",
+        "json_schema",
+        "tool results",
+    ):
+        assert answers[there] == "yes", there
+    assert answers["prompt caching"] == "yes"
+    assert answers["images"] == "no", "the server says so itself"
+    # The model is far too small to call a tool when told to, which is no reason to deny it tools.
+    assert answers["tools"] == "unclear"
+    assert "choices" not in found["overlay"]["tools"]
+    assert found["overlay"]["endpoint"] == {"count_tokens": True, "dialect": "messages"}
+    assert found["overlay"]["request"]["context_window"] == llama_server.context_window
+    # What the server is was read from its list of models, and with it came what is known of llama.cpp.
+    assert found["overlay"]["tools"]["schema"] == "grammar"
+    assert "Paris" not in json.dumps(found), "no answer is shown"
+
+
+@pytest.mark.parametrize("version", [NEWEST, OLDER])
+def test_claude_code_after_a_probe(llama_server: LocalModel, tmp_path: Path, version: str) -> None:
+    assert probed(llama_server, tmp_path)["dialect"] == "messages"
+    environment = {"CLAUDE_CODE_SIMPLE": "1", "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(MAX_ANSWER_TOKENS)}
+    flags = ["--upstream", llama_server.base_url, "--model", llama_server.model, "--port", "0"]
+    with serving(flags, home=tmp_path) as gateway:
+        client = ClaudeCode(version, tmp_path, gateway.url, {**environment, "ANTHROPIC_API_KEY": TOKEN})
+        run = client.ask(CAPITAL, "--system-prompt", SYSTEM_PROMPT, "--tools", "")
+        assert run.text == "The capital of France is Paris."
+        assert run.usage["output_tokens"] == 8

@@ -9,7 +9,6 @@ from latimer.errors import Rejection
 from latimer.policy.catalog import TIER_IDS, page, picker_models
 from latimer.policy.config import Config, parse
 from latimer.policy.routing import routes_for
-from latimer.profile import MediaRules, Profile, ReasoningRules, RequestRules
 
 CONFIG = """
 [providers.big]
@@ -58,11 +57,11 @@ def test_a_tier_without_a_route_is_not_listed() -> None:
 
 def test_limits_and_abilities_come_from_the_profile(config: Config) -> None:
     learned = {
-        "small/quick": Profile(
-            request=RequestRules(max_output=4096),
-            reasoning=ReasoningRules(control="none"),
-            media=MediaRules(images=False),
-        )
+        "small/quick": {
+            "request": {"max_output": 4096},
+            "reasoning": {"control": "none"},
+            "media": {"images": False},
+        }
     }
     entries = {entry["id"]: entry for entry in picker_models(config, learned)}
     quick, strong = entries["claude-via-small/quick"], entries["claude-via-big/strong"]

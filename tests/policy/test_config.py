@@ -10,6 +10,7 @@ from latimer.errors import ConfigError
 from latimer.policy.config import (
     Config,
     Flags,
+    Provider,
     Server,
     from_upstream,
     is_loopback,
@@ -189,9 +190,34 @@ def test_an_unknown_name_without_base_url_suggests_the_preset() -> None:
     assert "providers.a.preset: there is no preset 'deepsek'; did you mean deepseek?" in refusal(named)
 
 
-@pytest.mark.parametrize("dialect", ["responses", "messages"])
-def test_dialects_of_later_versions(dialect: str) -> None:
-    assert f"'{dialect}' is not in this version of Latimer" in refusal(f'{LOCAL}dialect = "{dialect}"')
+@pytest.mark.parametrize("dialect", ["auto", "chat", "responses", "messages"])
+def test_the_dialect_is_kept_as_it_was_said(dialect: str) -> None:
+    text = f'{LOCAL}dialect = "{dialect}"\n[routes]\ndefault = "local/m"'
+    assert parse(text, "my.toml").providers["local"].dialect == dialect
+    flags = Flags(upstream="http://127.0.0.1:1/v1", model="m", dialect=dialect)
+    assert parse("", "my.toml", flags).providers["upstream"].dialect == dialect
+    assert "providers.local.dialect: 'anthropic' is none of" in refusal(f'{LOCAL}dialect = "anthropic"')
+
+
+@pytest.mark.parametrize(
+    ("provider", "chat", "responses", "messages"),
+    [
+        (
+            Provider("p", "https://h/v1"),
+            "https://h/v1/chat/completions",
+            "https://h/v1/responses",
+            "https://h/v1/messages",
+        ),
+        (
+            Provider("p", "https://h/x", messages_url="https://h/anthropic", responses_url="https://h/r"),
+            "https://h/x/chat/completions",
+            "https://h/r/responses",
+            "https://h/anthropic/v1/messages",
+        ),
+    ],
+)
+def test_the_endpoints_of_a_provider(provider: Provider, chat: str, responses: str, messages: str) -> None:
+    assert (provider.url("chat"), provider.url("responses"), provider.url("messages")) == (chat, responses, messages)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
@@ -243,9 +269,30 @@ def test_a_preset_brings_its_usual_variable_to_its_own_host_only() -> None:
     assert key_of('[providers.deepseek]\nheaders = { authorization = "env:OTHER" }') == ""
 
 
+def only(table: str) -> Provider:
+    name = table[: table.index("]")].removeprefix("[providers.")
+    return parse(f'{table}\n[routes]\ndefault = "{name}/m"', "my.toml").providers[name]
+
+
 def test_a_preset_is_found_by_the_host() -> None:
-    text = '[providers.mine]\nbase_url = "https://api.moonshot.cn/v1"\n[routes]\ndefault = "mine/kimi-k3"'
-    assert parse(text, "my.toml").providers["mine"].preset == "moonshot"
+    assert only('[providers.mine]\nbase_url = "https://api.moonshot.cn/v1"').preset == "moonshot"
+
+
+def test_several_usual_variables_of_which_the_first_that_is_set_counts() -> None:
+    assert only("[providers.zai]").api_key == "env:ZAI_API_KEY|ZHIPU_API_KEY"
+
+
+def test_the_header_of_the_key() -> None:
+    assert only("[providers.minimax]").key_header == "authorization"
+    assert only("[providers.anthropic]").key_header == "x-api-key"
+    assert only('[providers.anthropic]\nkey_header = "authorization"').key_header == "authorization"
+    assert "key_header: 'token' is none of" in refusal(f'{LOCAL}key_header = "token"')
+
+
+def test_headers_of_a_preset_lie_under_the_users() -> None:
+    assert only("[providers.nvidia]").headers == {"NVCF-POLL-SECONDS": "3600"}
+    said = only('[providers.nvidia]\nheaders = { NVCF-POLL-SECONDS = "60", X-Team = "blue" }')
+    assert said.headers == {"NVCF-POLL-SECONDS": "60", "X-Team": "blue"}
 
 
 # --- flags ---

@@ -64,12 +64,19 @@ FIELDS: list[tuple[int, str, str, Profile]] = [
     (400, "Invalid tool_choice type: 'object'. Supported string values: none, auto, required", "", AUTO_ONLY),
     (400, "Unrecognized request argument supplied: tool_choice", "", request(drop=frozenset({"tool_choice"}))),
     (400, "Unknown parameter: 'enable_thinking'", "", NO_CONTROL),
+    (400, "Unsupported parameter: max_output_tokens", "", request(drop=frozenset({"max_output_tokens"}))),
+    (400, "Unsupported parameter: 'text.format' is not supported with this model.", "text.format", request(json_schema="json_object")),
+    (422, "store: Extra inputs are not permitted", "", request(drop=frozenset({"store"}))),
+    (400, "Unknown parameter: 'truncation'.", "truncation", request(drop=frozenset({"truncation"}))),
+    (400, "Extra inputs are not permitted, field: 'chat_template_kwargs'", "", NO_CONTROL),
     (400, "Unknown parameter: 'thinking'", "", NO_CONTROL),
 ]  # fmt: skip
 
 WORDS: list[tuple[int, str, Profile]] = [
     (400, '"qwen2.5:7b" does not support thinking', NO_CONTROL),
-    (400, "Function tools with reasoning_effort are not supported for gpt-5.4 in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'.", reasoning(efforts=dict.fromkeys(PLAIN.reasoning.efforts, "none"))),
+    (400, "Encrypted content is not supported with this model.", request(drop=frozenset({"include"}))),
+    (400, "Your organization must be verified to generate reasoning summaries. Please go to: https://platform.openai.com/settings/organization/general and click on Verify Organization.", reasoning(summaries=False)),
+    (400, "Unsupported parameter: 'reasoning.summary' is not supported with the 'o1' model.", reasoning(summaries=False)),
     (400, "`temperature` and `top_p` cannot both be specified for this model. Please use only one.", request(drop=frozenset({"top_p"}))),
     (400, "System message must be at the beginning.", ONE_SYSTEM),
     (500, "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/...", ONE_SYSTEM),

@@ -3,9 +3,8 @@
 import pytest
 
 from latimer.errors import Rejection
-from latimer.policy.config import Config, parse
+from latimer.policy.config import Config, Flags, parse
 from latimer.policy.routing import TIERS, picker_id, route_names, routes_for, tier_id, tier_route
-from latimer.profile import Profile, RequestRules
 
 PROVIDERS = """
 [providers.big]
@@ -82,7 +81,7 @@ def test_a_route_carries_its_profile() -> None:
 
 
 def test_what_was_learned_holds_for_its_route_only() -> None:
-    learned = {"small/m": Profile(request=RequestRules(context_window=4096))}
+    learned = {"small/m": {"request": {"context_window": 4096}}}
     first, second = routes_for(config('default = ["big/m", "small/m"]'), "any", learned)
     assert (first.profile.request.context_window, second.profile.request.context_window) == (0, 4096)
 
@@ -109,3 +108,26 @@ def test_the_id_of_a_tier_leads_to_its_chain(routes: str) -> None:
 
 def test_picker_ids_pass_the_clients_filter() -> None:
     assert picker_id("big/Model-2.7").startswith("claude")
+
+
+@pytest.mark.parametrize("asked", ["opus", "claude-opus-5-5[1m]", "claude-via-big/strong", "claude-via-big/strong[1M]"])
+def test_a_routed_model_may_state_its_window(asked: str) -> None:
+    told = config('opus = ["big/strong[1m]", "small/spare[200k]"]')
+    routes = routes_for(told, asked)
+    assert [(route.name, route.profile.request.context_window) for route in routes] == [
+        ("big/strong", 1_000_000),
+        ("small/spare", 200_000),
+    ]
+    assert routes[0].model == "strong"  # nothing of it goes upstream
+    assert route_names(told) == ["big/strong", "small/spare"]
+    assert tier_id(told, "opus") == "claude-via-big/strong"
+
+
+def test_a_stated_window_lies_under_the_users_rules_and_flags() -> None:
+    rule = '[[providers.big.models]]\nmatch = "str*"\nrequest = { context_window = 7000 }\n'
+    text = f'{PROVIDERS}{rule}[routes]\ndefault = "big/strong[1m]"'
+    assert routes_for(parse(text, "my.toml"), "any")[0].profile.request.context_window == 7000
+    flags = Flags(context_window=9000)
+    assert routes_for(parse(text, "my.toml", flags), "any")[0].profile.request.context_window == 9000
+    flag = Flags(model="big/other[200k]")
+    assert routes_for(parse(text, "my.toml", flag), "any")[0].profile.request.context_window == 200_000

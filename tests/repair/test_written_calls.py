@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latimer.dialects.chat.tools import upstream_name
+from latimer.dialects.tools import upstream_name
 from latimer.errors import Failure
 from latimer.events import (
     BlockStart,

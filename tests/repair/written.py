@@ -5,7 +5,7 @@ import json
 
 from msgspec import Raw
 
-from latimer.dialects.chat.tools import upstream_name
+from latimer.dialects.tools import upstream_name
 from latimer.repair.tools import Tools
 from latimer.wire.messages import Tool
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.scenarios.replies import Call, Say, overflow, rate_limited
+from tests.scenarios import messages_replies
+from tests.scenarios.replies import Call, Say, Wire, overflow, rate_limited
 from tests.scenarios.rules import MalformedError
 from tests.upstream import Exchange, Reply, Script
 
@@ -22,8 +23,7 @@ def steps(*replies: Reply | Callable[[Exchange], Reply]) -> Script:
     """One reply for each round of tool calls that is in the conversation."""
 
     def script(exchange: Exchange) -> Reply:
-        rounds = sum("tool_calls" in message for message in exchange.messages)
-        reply = replies[min(rounds, len(replies) - 1)]
+        reply = replies[min(exchange.rounds, len(replies) - 1)]
         return reply(exchange) if callable(reply) else reply
 
     return script
@@ -65,6 +65,29 @@ def reading(folder: Path) -> Script:
     )
 
 
+def working(folder: Path) -> Script:
+    """A piece of work: two reads and a command at once, a picture among them; a failure; an edit; a last look.
+
+    The model thinks before every turn, and speaks before some. The next question is answered without tools.
+    """
+    notes = str(folder / "notes.txt")
+    edit = {"file_path": notes, "old_string": "forty-one", "new_string": "forty-two"}
+    reads = (Call("Read", {"file_path": notes}), Call("Read", {"file_path": str(folder / "red.png")}))
+
+    def last(exchange: Exchange) -> Say:
+        if "thanks" in exchange.said("user")[-1]:
+            return Say("You are welcome.", reasoning="They are polite.")
+        return Say(f"In the end: {exchange.results[-1].strip()}", reasoning="All is done.")
+
+    return steps(
+        Say("I look first, für alle Fälle.", calls=(*reads, bash("echo alpha")), reasoning="Let me see 🤔."),
+        Say(calls=(bash("echo broken >&2; exit 3"),), reasoning="Now it must fail."),
+        Say("It failed. I edit.", calls=(Call("Edit", edit),), reasoning="The number is wrong."),
+        Say(calls=(bash("cat notes.txt"),), reasoning="Did it work?"),
+        last,
+    )
+
+
 def tool_search(wanted: str, arguments: dict[str, str]) -> Script:
     """Looks for a tool that is not on offer yet, then calls it."""
     return steps(
@@ -91,11 +114,11 @@ def thinking() -> Script:
 
 
 def refuse_lost_thoughts(script: Script) -> Script:
-    """Refuses history whose assistant messages have lost their `reasoning_content`, in DeepSeek's words."""
+    """Refuses history whose assistant messages have lost their reasoning, in DeepSeek's words."""
 
     def strict(exchange: Exchange) -> Reply | Awaitable[Reply]:
-        for index, message in enumerate(exchange.messages):
-            if message["role"] == "assistant" and message.get("reasoning_content") not in THOUGHTS:
+        for index, turn in enumerate(exchange.turns):
+            if turn.role == "assistant" and turn.reasoning not in THOUGHTS:
                 complaint = f"Missing `reasoning_content` field in the assistant message at message index {index}"
                 raise MalformedError(complaint, code="invalid_request_error")
         return script(exchange)
@@ -110,7 +133,22 @@ def chinese(exchange: Exchange) -> Reply:
 
 def limited_once(retry_after: str = "1") -> Script:
     """429, then an answer."""
-    return first_then(lambda _: rate_limited(retry_after), Say("Patience pays."))
+    return first_then(lambda exchange: limited(exchange, retry_after), Say("Patience pays."))
+
+
+def limited(exchange: Exchange, retry_after: str) -> Wire:
+    """429, in the dialect's form."""
+    if exchange.dialect != "messages":
+        return rate_limited(retry_after)
+    return messages_replies.failure(429, "rate_limit_error", "Slow down.", headers={"retry-after": retry_after})
+
+
+def too_long(exchange: Exchange, tokens: int, maximum: int) -> Wire:
+    """The context overflow, in the dialect's form."""
+    if exchange.dialect != "messages":
+        return overflow(tokens, maximum)
+    message = f"prompt is too long: {tokens} tokens > {maximum} maximum"
+    return messages_replies.failure(400, "invalid_request_error", message)
 
 
 def first_then(first: Callable[[Exchange], Reply], then: Reply) -> Script:
@@ -139,10 +177,10 @@ def overflowing(room: int) -> Script:
         tokens = len(exchange.raw) // 4
         limit = limit or tokens + room
         if tokens > limit:
-            return overflow(tokens, limit)
+            return too_long(exchange, tokens, limit)
         if is_compaction(exchange):
             return Say(f"<analysis>short</analysis><summary>{SUMMARY}</summary>")
-        turns = re.findall(r"turn (\d)", exchange.said("user")[-1])
+        turns = re.findall(r"turn (\d)", "\n".join(exchange.said("user")))
         return Say(f"Noted turn {turns[-1]}.")
 
     return script
@@ -150,4 +188,4 @@ def overflowing(room: int) -> Script:
 
 def is_compaction(exchange: Exchange) -> bool:
     """Whether Claude Code asks for a summary of the conversation."""
-    return "Respond with TEXT ONLY" in exchange.said("user")[-1]
+    return "Respond with TEXT ONLY" in "\n".join(exchange.said("user")[-2:])

@@ -157,21 +157,22 @@ class Say:
         return Wire((*writes, b"data: [DONE]\n\n"), headers={"content-type": "text/event-stream; charset=utf-8"})
 
     def _deltas(self) -> Iterator[Json]:
-        for piece in _pieces(self.reasoning, self.piece):
+        for piece in pieces(self.reasoning, self.piece):
             yield {self.reasoning_field: piece}
-        for piece in _pieces(self.text, self.piece):
+        for piece in pieces(self.text, self.piece):
             yield {"content": piece}
-        for piece in _pieces(self.refusal, self.piece):
+        for piece in pieces(self.refusal, self.piece):
             yield {"refusal": piece}
         for number, call in enumerate(self.calls):
             index = 0 if self.constant_index else number
             function = {"name": call.name, "arguments": ""}
             yield {"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]}
-            for piece in _pieces(call.text, self.piece):
+            for piece in pieces(call.text, self.piece):
                 yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
-def _pieces(text: str, size: int) -> Iterator[str]:
+def pieces(text: str, size: int) -> Iterator[str]:
+    """The text, a few characters at a time."""
     return (text[start : start + size] for start in range(0, len(text), size))
 
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -338,11 +339,11 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway(config: Config) -> AsyncIterator[Gateway]:
+async def gateway(config: Config, state: Path | None = None) -> AsyncIterator[Gateway]:
     """A running gateway that must leave no task behind."""
     before = asyncio.all_tasks()
     timeout = aiohttp.ClientTimeout(total=30)
-    async with aiohttp.ClientSession(timeout=timeout) as session, running(config) as url:
+    async with aiohttp.ClientSession(timeout=timeout) as session, running(config, state) as url:
         yield Gateway(url, session)
     for _ in range(5):
         await asyncio.sleep(0)

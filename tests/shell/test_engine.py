@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from latimer.policy.knowledge import Finding, key_of
 from latimer.shell import engine as engine_module
 from latimer.shell.engine import context_window
+from latimer.shell.state import Store
 from tests.scenarios.replies import Wire, html
 from tests.shell.harness import KEY, PROMPT, Gateway, Upstream, config_for, eventually, gateway, serving, upstream
 
@@ -121,6 +125,19 @@ async def test_a_window_of_the_users_stays() -> None:
     async with serving(others=LLAMA_CPP, rules=rules) as (client, script):
         await asked(script, "/props")
         assert await window(client) == 1000
+
+
+async def test_what_a_server_tells_is_truer_than_what_is_known_of_the_model(tmp_path: Path) -> None:
+    """A probe of yesterday, or a preset, does not know with which window the server was started today."""
+    async with upstream(others=LLAMA_CPP) as script:
+        config = config_for(script.url)
+        found = Finding({"request": {"context_window": 131072}}, "it was probed", "probe", int(time.time()))
+        key = key_of(config.providers["p0"], "m")
+        Store(tmp_path).change(lambda kept: kept.having(key, found))
+        async with gateway(config, tmp_path) as client:
+            await asked(script, "/props")
+            assert await window(client) == 8192
+    assert Store(tmp_path).read().routes[key] == (found,), "what an engine tells is not kept"
 
 
 @pytest.mark.parametrize(

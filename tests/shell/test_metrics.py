@@ -22,15 +22,23 @@ def test_the_text() -> None:
     metrics = Metrics()
     metrics.requests["/v1/messages", "200"] += 2
     metrics.retries["p/m"] += 1
-    metrics.answered("p/m", Usage(100, 20, 60, 0, 5))
-    metrics.answered("p/m", Usage(100, 20, 60, 0, 5))
+    metrics.answered("p/m", Usage(100, 20, 60, 7, 5), 0.25)
+    metrics.answered("p/m", Usage(100, 20, 60, 7, 5), 0.5)
+    metrics.answered("p/free", Usage(1, 1), 0.0)
+    metrics.answered("p/unknown", Usage(1, 1), None)
     found = samples(text(metrics).decode())
     assert found["latimer_requests_total", "200", "/v1/messages"] == 2
     assert found["latimer_retries_total", "p/m"] == 1
     assert found["latimer_tokens_total", "input", "p/m"] == 200
     assert found["latimer_tokens_total", "output", "p/m"] == 40
     assert found["latimer_tokens_total", "cache_read", "p/m"] == 120
+    assert found["latimer_tokens_total", "cache_write", "p/m"] == 14
     assert found["latimer_tokens_total", "reasoning", "p/m"] == 10
+    assert found["latimer_cost_usd_total", "p/m"] == 0.75
+    assert found["latimer_cost_usd_total", "p/free"] == 0
+    assert ("latimer_cost_usd_total", "p/unknown") not in found
+    assert found["latimer_unpriced_total", "p/unknown"] == 1
+    assert ("latimer_unpriced_total", "p/m") not in found
     assert found["latimer_open_requests",] == 0
 
 

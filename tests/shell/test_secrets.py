@@ -9,6 +9,7 @@ import pytest
 
 from latimer.errors import ConfigError
 from latimer.policy.config import LITERAL, Provider
+from latimer.policy.presets import KeyHeader
 from latimer.shell import secrets
 from latimer.shell.secrets import request_headers, resolve
 
@@ -141,3 +142,16 @@ def test_a_missing_secret_names_the_provider_and_the_variable() -> None:
         request_headers(Provider("p", "https://h/v1", api_key="env:KEY"), {})
     with pytest.raises(ConfigError, match=r"^providers\.p\.headers\.X-Org: the environment variable ORG is not set$"):
         request_headers(Provider("p", "https://h/v1", headers={"X-Org": "env:ORG"}), {})
+
+
+@pytest.mark.parametrize("header", ["api-key", "x-api-key"])
+def test_a_key_in_a_header_of_its_own_is_bare(header: KeyHeader) -> None:
+    provider = Provider("p", "https://h/v1", api_key="env:KEY", key_header=header)
+    assert request_headers(provider, {"KEY": CANARY}) == {header: CANARY}
+
+
+def test_the_first_variable_that_holds_something() -> None:
+    assert resolve("env:A|B", {"A": "", "B": CANARY}) == CANARY
+    assert resolve("env:A|B", {"A": "a", "B": CANARY}) == "a"
+    with pytest.raises(ConfigError, match="none of the environment variables A, B is set"):
+        resolve("env:A|B", {"A": ""})

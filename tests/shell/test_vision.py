@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from latimer.dialects.chat.media import UNDESCRIBED, UNSEEN
+from latimer.dialects.media import UNDESCRIBED, UNSEEN
 from latimer.images import Picture
 from latimer.policy.config import parse
 from latimer.policy.vision import PROMPT, Vision

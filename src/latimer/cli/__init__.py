@@ -15,6 +15,11 @@ from latimer import __version__
 from latimer.errors import ConfigError, LatimerError
 
 from .catalog import config_group, models
+from .doctor import doctor
+from .forget import forget
+from .init import init
+from .probe import probe
+from .providers import providers
 from .serving import demo, env, run, serve
 
 
@@ -59,7 +64,7 @@ def app() -> None:
     """Run Claude Code on any model: the Anthropic Messages API in front of any OpenAI-compatible provider."""
 
 
-for _command in (run, serve, demo, env, models, config_group):
+for _command in (run, serve, demo, init, probe, env, models, providers, doctor, forget, config_group):
     app.add_command(_command)
 
 

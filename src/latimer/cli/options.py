@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,8 +20,10 @@ from latimer.errors import ConfigError
 
 if TYPE_CHECKING:
     from latimer.policy.config import Config
+    from latimer.policy.presets import Overlay
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
 Decorator = Callable[[Command], Command]
 
 FILE = click.Path(path_type=Path)
@@ -41,7 +43,9 @@ CONFIG = option(
 )
 UPSTREAM = option("--upstream", "Base URL of an OpenAI-compatible API, as its provider prints it.", metavar="URL")
 MODEL = option("--model", "The model that every id goes to: one of --upstream, or provider/model.", metavar="NAME")
-DIALECT = option("--dialect", "What --upstream speaks: auto or chat.", type=DIALECTS, metavar="NAME")
+DIALECT = option(
+    "--dialect", "What --upstream speaks: auto, chat, responses or messages.", type=DIALECTS, metavar="NAME"
+)
 API_KEY_ENV = option("--api-key-env", "Variable that holds the key of --upstream.", metavar="VAR")
 HOST = option("--host", "Address to listen on; 127.0.0.1 unless said otherwise.", metavar="ADDRESS")
 PORT = option("--port", "Port; 4002 unless said otherwise, 0 for any free one.", type=int, metavar="N")
@@ -58,6 +62,17 @@ LOG_FILE = option("--log-file", "Where the log goes; serve writes to standard er
 AS_JSON = option("--json", "Write JSON.", is_flag=True)
 CLAUDE = option("--claude", "The Claude Code program; found by itself in the usual places.", default="", metavar="PATH")
 GGUF = option("--gguf", "Another model, as a GGUF file.", type=FILE, metavar="FILE")
+STATE_DIR = option(
+    "--state-dir", "Where what is learned is kept; by default the user's state folder.", type=FILE, metavar="FOLDER"
+)
+WORKERS = option(
+    "--workers",
+    "Processes that share the port, one for each core to use.",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+)
 SHELL = option("--shell", "Whose syntax to write.", type=SHELLS, default="sh", show_default=True)
 
 
@@ -74,6 +89,20 @@ def options(*decorators: Decorator[Any]) -> Decorator[Any]:
 
 def default_path() -> Path:
     return platformdirs.user_config_path("latimer", appauthor=False) / "config.toml"
+
+
+def state_directory(named: Path | None) -> Path:
+    from latimer.shell.state import default_directory
+
+    return named or default_directory()
+
+
+def learned(settings: Config, state_dir: Path | None) -> dict[str, Overlay]:
+    """By a route's name, what is kept of it."""
+    from latimer.policy.knowledge import overlays
+    from latimer.shell.state import Store
+
+    return overlays(settings, Store(state_directory(state_dir)).read())
 
 
 def load(path: Path | None, said: dict[str, Any], seed: bool = False) -> Config:
@@ -113,7 +142,7 @@ def log_to(path: Path | None, level: str) -> None:
     logging.basicConfig(level=level.upper(), format=layout, handlers=[handler])
 
 
-def in_loop(work: Callable[..., Coroutine[Any, Any, int]], *arguments: Any) -> int:
+def in_loop(work: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Result:
     from latimer.launch import run_loop
 
     return run_loop(work(*arguments))
@@ -121,3 +150,10 @@ def in_loop(work: Callable[..., Coroutine[Any, Any, int]], *arguments: Any) -> i
 
 def as_json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table whose columns are as wide as their longest cell."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for cells in (head, *rows):
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,18 +29,25 @@ from .options import (
     MODEL,
     PORT,
     SHELL,
+    STATE_DIR,
     TOKEN_ENV,
     UPSTREAM,
     WINDOW,
+    WORKERS,
     as_json,
     in_loop,
+    learned,
     load,
     log_to,
     options,
+    state_directory,
 )
 
 if TYPE_CHECKING:
     from latimer.policy.config import Config
+    from latimer.policy.presets import Overlay
+
+_NOTHING: Mapping[str, Overlay] = {}
 
 
 @click.command(short_help="Run Claude Code against a private proxy that ends with it.")
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
     API_KEY_ENV,
     WINDOW,
     CLAUDE,
+    STATE_DIR,
     LOG_LEVEL,
     LOG_FILE,
 )
@@ -60,6 +68,7 @@ def run(
     claude_arguments: tuple[str, ...],
     config: Path | None,
     claude: str,
+    state_dir: Path | None,
     log_level: str,
     log_file: Path | None,
     **said: Any,
@@ -74,16 +83,35 @@ def run(
     program = str(find_claude(claude))
     # Claude Code draws on the whole terminal, so nothing else may write there.
     log_to(log_file or Path(os.devnull), log_level)
-    return in_loop(_run, settings, [program, *_permission_arguments(settings, claude_arguments), *claude_arguments])
+    command = [program, *_permission_arguments(settings, claude_arguments), *claude_arguments]
+    return in_loop(_run, settings, command, state_directory(state_dir))
 
 
 @click.command(short_help="Run the proxy in the foreground.")
-@options(CONFIG, UPSTREAM, MODEL, DIALECT, API_KEY_ENV, HOST, PORT, TOKEN_ENV, WINDOW, LOG_LEVEL, LOG_FILE)
-def serve(config: Path | None, log_level: str, log_file: Path | None, **said: Any) -> int:
+@options(
+    CONFIG,
+    UPSTREAM,
+    MODEL,
+    DIALECT,
+    API_KEY_ENV,
+    HOST,
+    PORT,
+    TOKEN_ENV,
+    WINDOW,
+    WORKERS,
+    STATE_DIR,
+    LOG_LEVEL,
+    LOG_FILE,
+)
+def serve(
+    config: Path | None, workers: int, state_dir: Path | None, log_level: str, log_file: Path | None, **said: Any
+) -> int:
     """Run the proxy in the foreground. When it is ready, one line on standard output says where it listens."""
     settings = load(config, said, seed=True)
     log_to(log_file, log_level)
-    return in_loop(_serve, settings)
+    if workers > 1:
+        return _serve_with(workers, settings, state_directory(state_dir))
+    return in_loop(_serve, settings, state_directory(state_dir))
 
 
 @click.command(short_help="Ask Claude Code on a small model inside this machine.")
@@ -105,9 +133,10 @@ def demo(question: str, gguf: Path | None, json: bool) -> int:
     PORT,
     TOKEN_ENV,
     WINDOW,
+    STATE_DIR,
     SHELL,
 )
-def env(config: Path | None, shell: str, **said: Any) -> None:
+def env(config: Path | None, state_dir: Path | None, shell: str, **said: Any) -> None:
     """Print the environment that Claude Code needs for `latimer serve` with the same options.
 
     In a POSIX shell: eval "$(latimer env)".
@@ -117,24 +146,42 @@ def env(config: Path | None, shell: str, **said: Any) -> None:
 
     settings = load(config, said, seed=True)
     token = resolve(settings.server.token, os.environ)
-    variables = launch.claude_variables(_address(settings), token, settings, *_limits(settings))
+    limits = _limits(settings, learned(settings, state_dir))
+    variables = launch.claude_variables(_address(settings), token, settings, *limits)
     removed = [name for name in launch.conflicting(os.environ) if name not in variables]
     click.echo(_for_shell(shell, variables, removed))
 
 
-async def _serve(settings: Config) -> int:
+async def _serve(settings: Config, state: Path) -> int:
     """Listen until SIGINT (130) or SIGTERM (0)."""
     from latimer.launch import until_signal
     from latimer.shell.server import running
 
     with until_signal() as stopped:
         try:
-            async with running(settings) as url:
-                click.echo(f"latimer: listening on {url}")
-                sys.stdout.flush()
+            async with running(settings, state) as url:
+                _announce(url)
                 return await stopped
         except OSError as error:
             raise _listen_error(settings, error) from None
+
+
+def _serve_with(workers: int, settings: Config, state: Path) -> int:
+    """`_serve` in several processes."""
+    if not hasattr(os, "fork"):
+        raise ConfigError("--workers: this system cannot fork processes, so Latimer runs in one; leave it out")
+    from latimer.shell.workers import bind, supervise
+
+    try:
+        sockets = bind(settings.server.host, settings.server.port)
+    except OSError as error:
+        raise _listen_error(settings, error) from None
+    return supervise(settings, state, workers, sockets, _announce)
+
+
+def _announce(url: str) -> None:
+    click.echo(f"latimer: listening on {url}")
+    sys.stdout.flush()
 
 
 def _listen_error(settings: Config, error: OSError) -> LatimerError:
@@ -152,7 +199,7 @@ def _listen_error(settings: Config, error: OSError) -> LatimerError:
     return LatimerError(f"{where}: {error.strerror or error}")
 
 
-async def _run(settings: Config, command: list[str]) -> int:
+async def _run(settings: Config, command: list[str], state: Path) -> int:
     """Start the proxy on a free port with a token of its own, and Claude Code against it."""
     import secrets
 
@@ -165,8 +212,8 @@ async def _run(settings: Config, command: list[str]) -> int:
     token = secrets.token_urlsafe(32)
     server = replace(settings.server, host="127.0.0.1", port=0, token=f"{LITERAL}{token}")
     private = replace(settings, server=server)
-    async with running(private) as url:
-        window, most = await _asked_limits(private)
+    async with running(private, state) as url:
+        window, most = await _asked_limits(private, learned(private, state))
         environment = claude_environment(url, token, private, window, most, os.environ)
         return await run_claude(command, environment)
 
@@ -180,26 +227,25 @@ def _permission_arguments(settings: Config, arguments: tuple[str, ...]) -> tuple
     return more
 
 
-def _limits(settings: Config) -> tuple[int, int]:
+def _limits(settings: Config, known: Mapping[str, Overlay]) -> tuple[int, int]:
     """The smallest known context window and output limit of the tiers' models, each 0 when none is known."""
     from latimer.policy.routing import TIERS, tier_route
 
-    rules = [route.profile.request for tier in TIERS if (route := tier_route(settings, tier))]
+    rules = [route.profile.request for tier in TIERS if (route := tier_route(settings, tier, known))]
     return _least(rule.context_window for rule in rules), _least(rule.max_output for rule in rules)
 
 
-async def _asked_limits(settings: Config) -> tuple[int, int]:
-    """`_limits`, with the upstreams asked for windows that the configuration does not name."""
-    import asyncio
-
+async def _asked_limits(settings: Config, known: Mapping[str, Overlay] = _NOTHING) -> tuple[int, int]:
+    """`_limits`, with the upstreams asked for windows that are not known."""
     from latimer.policy.routing import TIERS, tier_route
-    from latimer.shell.engine import context_window
+    from latimer.shell.models import ask_each
 
-    routes = {route.name: route for tier in TIERS if (route := tier_route(settings, tier))}
+    routes = {route.name: route for tier in TIERS if (route := tier_route(settings, tier, known))}
     unknown = [route for route in routes.values() if not route.profile.request.context_window]
-    answers = await asyncio.gather(*(context_window(route.provider, route.model) for route in unknown))
-    window, most = _limits(settings)
-    window = _least([window, *answers])
+    told = [answer for answer in await ask_each(unknown) if answer]
+    window, most = _limits(settings, known)
+    window = _least([window, *(answer.context_window for answer in told)])
+    most = _least([most, *(answer.max_output for answer in told)])
     if not window and unknown:
         click.echo(
             f"latimer: the context window of {unknown[0].name} is unknown, so Claude Code assumes 200k tokens; "

@@ -7,11 +7,12 @@ each of them through the code and compare.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 Action = Literal["carried", "met", "emulated", "approximated", "dropped", "rejected", "absent"]
 
@@ -47,6 +48,18 @@ def find(rows: Iterable[Row], name: str) -> Row | None:
     """The row about a part: of those that cover it the one with the most to say."""
     found = [row for row in rows if row.covers(name)]
     return max(found, key=lambda row: (len(row.field.replace("*", "")), "*" not in row.field), default=None)
+
+
+def told_in(words: Mapping[str, str], rows: Iterable[Row], own: Iterable[Row] = ()) -> tuple[Row, ...]:
+    """Rows that dialects share, as one of them tells them: `{name}` filled in, its own rows in place of those about the
+    same part.
+    """
+    replaced = {row.field: row for row in own}
+    return tuple(replaced.get(row.field) or replace(row, how=_filled(row.how, words)) for row in rows)
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda gap: words[gap[1]], text)
 
 
 @cache

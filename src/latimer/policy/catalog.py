@@ -7,6 +7,7 @@ from typing import Any
 
 from latimer.errors import invalid
 from latimer.policy.config import Config
+from latimer.policy.presets import Overlay
 from latimer.policy.routing import TIERS, Route, picker_id, route_names, routes_for, tier_route
 from latimer.profile import Profile
 
@@ -19,11 +20,11 @@ TIER_IDS = {
 """What Claude Code 2.1.330 asks for with `--model opus` and so on; other ids of a tier are routed just the same."""
 
 _UNKNOWN_DATE = "1970-01-01T00:00:00Z"
-_NOTHING: Mapping[str, Profile] = {}
+_NOTHING: Mapping[str, Overlay] = {}
 
 
 def picker_models(
-    config: Config, learned: Mapping[str, Profile] = _NOTHING, tiers: bool = True
+    config: Config, learned: Mapping[str, Overlay] = _NOTHING, tiers: bool = True
 ) -> list[dict[str, Any]]:
     """Every model a client may ask for, each an Anthropic ModelInfo with a `description` that Claude Code shows.
 

@@ -6,22 +6,22 @@ import re
 import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from latimer.errors import ConfigError
+from latimer.policy.addresses import PROVIDER_NAME, Place, UserDialect, clean_url, name_of, place
 from latimer.policy.auto_mode import AutoMode
-from latimer.policy.presets import ModelRules, Overlay, Preset, model_rules, preset_for_url, presets, sections
+from latimer.policy.models import with_stated_windows
+from latimer.policy.presets import KeyHeader, ModelRules, Overlay, model_rules, sections
 from latimer.policy.retry import RetryRules
 from latimer.policy.tables import check, join, merge, nearest
 from latimer.policy.vision import Vision
 from latimer.policy.web import NEEDS_KEY, NEEDS_URL, WebFetch, WebSearch
-from latimer.profile import Profile
+from latimer.profile import Dialect, Profile
 
-Dialect = Literal["auto", "chat", "responses", "messages"]
 Seconds = Annotated[float, Meta(gt=0)]
 
 SECRET = re.compile(r"(env|keyring|file|command):.+", re.DOTALL)
@@ -30,7 +30,6 @@ LITERAL = "literal:"
 """Marks a secret that this process made up itself (`latimer run`); a file can not hold one."""
 
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"})
-_PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FORMS = "env:NAME, keyring:NAME, file:PATH or command:COMMAND"
 
 
@@ -53,18 +52,33 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provider(Struct, frozen=True):
-    """One upstream. `base_url` has no trailing slash and no endpoint's path."""
+    """One upstream. Its URLs have no trailing slash and no endpoint's path."""
 
     name: str
     base_url: str
-    dialect: Literal["chat"] = "chat"
+    dialect: UserDialect = "auto"
+    """As the user said it; `auto`: what the profile says."""
+    messages_url: str = ""
+    """Where its Messages API is; '': beside the base URL, if it has one."""
+    responses_url: str = ""
+    """Where its Responses API is; '': at the base URL, if it has one."""
     api_key: str = ""
     """Reference to the key; '' sends none."""
+    key_header: KeyHeader = "authorization"
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with every request; a value may be a reference."""
     preset: str = ""
     rules: Overlay = field(default_factory=dict)
     models: tuple[ModelRules, ...] = ()
+
+    def url(self, dialect: Dialect) -> str:
+        """The endpoint of one of its APIs."""
+        if dialect == "chat":
+            return f"{self.base_url}/chat/completions"
+        if dialect == "responses":
+            return f"{self.responses_url or self.base_url}/responses"
+        root = self.messages_url or self.base_url
+        return f"{root}/messages" if root.endswith("/v1") else f"{root}/v1/messages"
 
 
 class Config(Struct, frozen=True):
@@ -112,8 +126,12 @@ class ProviderTable(Profile, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """One upstream, as the file says it."""
 
     base_url: str = ""
-    dialect: Dialect = "auto"
+    messages_url: str = ""
+    responses_url: str = ""
+    address: str = ""
+    dialect: UserDialect = "auto"
     api_key: str = ""
+    key_header: KeyHeader = "authorization"
     headers: dict[str, str] = field(default_factory=dict)
     preset: str = ""
     models: list[ModelTable] = field(default_factory=list)
@@ -199,7 +217,7 @@ def is_loopback(host: str) -> bool:
 def no_provider_text(path: str) -> str:
     """How to get a provider, for those who have none; `path` is where the file belongs."""
     return (
-        "no provider is configured. Name one on the command line:\n"
+        "no provider is configured. Set one up with `latimer init`, or name one on the command line:\n"
         "  latimer serve --upstream https://api.example.com/v1 --model NAME --api-key-env EXAMPLE_API_KEY\n"
         f"or write one to {path}:\n"
         "  [providers.example]\n"
@@ -218,12 +236,11 @@ def _with_flags(tables: dict[str, Any], flags: Flags) -> dict[str, Any]:
     over: dict[str, Any] = {"server": _said(server), "retry": _said(retry)}
     name = ""
     if flags.upstream:
-        base_url = _base_url(flags.upstream, "--upstream")
-        name = _name_of(base_url)
+        name = name_of(clean_url(flags.upstream, "--upstream"))
         if not flags.model:
             raise ConfigError("--upstream needs --model NAME: the model that answers every id Claude Code asks for")
         key = f"env:{flags.api_key_env}" if flags.api_key_env else ""
-        table = _said({"base_url": base_url, "dialect": flags.dialect, "api_key": key})
+        table = _said({"base_url": flags.upstream, "dialect": flags.dialect, "api_key": key})
         # A provider of the file that happens to have this name must not lend its key to another host.
         tables = {**tables, "providers": {**tables.get("providers", {}), name: table}}
     elif flags.api_key_env or flags.dialect:
@@ -255,6 +272,7 @@ def _said(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(tables: dict[str, Any], source: str) -> Config:
+    tables = with_stated_windows(tables)
     server = msgspec.convert(tables["server"], Server)
     _check_server(server)
     providers = {name: _provider(name, table) for name, table in tables["providers"].items()}
@@ -281,7 +299,7 @@ def _web_search(search: WebSearch) -> WebSearch:
         raise ConfigError(f"web_search.base_url: {search.backend} is your own server, so its address is needed")
     if variable and not search.api_key:
         raise ConfigError(f'web_search.api_key: {search.backend} needs a key; write api_key = "env:{variable}"')
-    url = _base_url(search.base_url, "web_search.base_url") if search.base_url else ""
+    url = clean_url(search.base_url, "web_search.base_url") if search.base_url else ""
     return msgspec.structs.replace(search, base_url=url)
 
 
@@ -296,45 +314,35 @@ def _check_server(server: Server) -> None:
 
 def _provider(name: str, table: Mapping[str, Any]) -> Provider:
     path = join("providers", name)
-    if not _PROVIDER_NAME.fullmatch(name):
+    if not PROVIDER_NAME.fullmatch(name):
         raise ConfigError(f"{path}: a provider's name is made of letters, digits, '.', '_' and '-'")
-    _check_dialect(table.get("dialect", "auto"), path)
     _check_secret(table.get("api_key", ""), f"{path}.api_key", f"{re.sub('[^A-Z0-9]', '_', name.upper())}_API_KEY")
     headers = table.get("headers", {})
     for header, value in headers.items():
         if header.lower() in _SECRET_HEADERS:
             _check_secret(value, join(f"{path}.headers", header), "NAME")
-    written = _base_url(table["base_url"], f"{path}.base_url") if table.get("base_url") else ""
-    preset = _preset(name, table.get("preset", ""), written, path)
-    base_url = written or (preset.base_url if preset else "")
+    found = place(name, table, path)
+    address, preset = found.address, found.preset
     return Provider(
         name=name,
-        base_url=base_url,
-        api_key=table.get("api_key", "") or _usual_key(preset, base_url, headers),
-        headers=headers,
+        base_url=address.base_url,
+        dialect=found.dialect,
+        messages_url=address.messages_url,
+        responses_url=address.responses_url,
+        api_key=table.get("api_key", "") or _usual_key(found, headers),
+        key_header=table.get("key_header") or (preset.key_header if preset else "authorization"),
+        headers={**preset.headers, **headers} if preset else headers,
         preset=preset.name if preset else "",
         rules=sections(table),
         models=model_rules(table.get("models", [])),
     )
 
 
-def _preset(name: str, wanted: str, base_url: str, path: str) -> Preset | None:
-    """The preset that is named, else the one of the same name, else the one of the base_url's host."""
-    known = presets()
-    if wanted and wanted not in known:
-        raise ConfigError(f"{path}.preset: there is no preset {wanted!r}{nearest(wanted, known, 'presets')}")
-    if wanted or name in known:
-        return known[wanted or name]
-    if not base_url:
-        raise ConfigError(f"{path} needs a base_url: there is no preset {name!r}{nearest(name, known, 'presets')}")
-    return preset_for_url(base_url)
-
-
-def _usual_key(preset: Preset | None, base_url: str, headers: Mapping[str, str]) -> str:
-    """The variable users of this provider keep their key in, for the provider's own hosts only."""
-    if preset is None or not preset.api_key_env or preset_for_url(base_url) != preset:
+def _usual_key(found: Place, headers: Mapping[str, str]) -> str:
+    """The variables users of this provider keep their key in, for the provider's own hosts only."""
+    if not found.is_own or any(header.lower() in _SECRET_HEADERS for header in headers):
         return ""
-    return "" if any(header.lower() in _SECRET_HEADERS for header in headers) else f"env:{preset.api_key_env}"
+    return f"env:{'|'.join(found.address.api_key_env)}" if found.address.api_key_env else ""
 
 
 def _chain(key: str, value: str | list[str], providers: Mapping[str, Provider]) -> tuple[str, ...]:
@@ -362,11 +370,6 @@ def _example(target: str, providers: Mapping[str, Provider]) -> str:
     return f', such as "{next(iter(providers))}/{name or "MODEL"}"'
 
 
-def _check_dialect(dialect: str, path: str) -> None:
-    if dialect in ("responses", "messages"):
-        raise ConfigError(f"{path}.dialect: {dialect!r} is not in this version of Latimer; use 'chat' (or 'auto')")
-
-
 def _check_secret(value: str, path: str, variable: str) -> None:
     """Refuse a secret itself. The message must not repeat it."""
     if value and not SECRET.fullmatch(value):
@@ -374,32 +377,6 @@ def _check_secret(value: str, path: str, variable: str) -> None:
             f"{path} must not hold the secret itself. Put it into an environment variable and write "
             f'"env:{variable}"; allowed forms: {_FORMS}'
         )
-
-
-def _base_url(url: str, path: str) -> str:
-    trimmed = url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
-    try:
-        parts = urlsplit(trimmed)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError(f"{path}: expected a URL such as https://api.example.com/v1")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{path}: a URL must not hold a user or password; use api_key or headers")
-    if parts.query or parts.fragment:
-        raise ConfigError(f"{path}: the base URL must have no query and no fragment")
-    return trimmed
-
-
-def _name_of(base_url: str) -> str:
-    """A short name for a provider: its preset's, else the main word of its host, else 'upstream'."""
-    preset = preset_for_url(base_url)
-    if preset:
-        return preset.name
-    host = (urlsplit(base_url).hostname or "").lower()
-    words = [word for word in host.split(".")[:-1] if len(word) > 3 and _PROVIDER_NAME.fullmatch(word)]
-    return words[-1] if words and not re.fullmatch(r"[\d.:]+", host) else "upstream"
 
 
 def _sorted_lists(value: Any) -> Any:

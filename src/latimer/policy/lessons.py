@@ -3,7 +3,8 @@
     status, message, param, fields sent -> (changed profile, reason for the report) | None
 
 Only what depends on the model and not on this prompt is learned: a field it does not know, a limit it states, roles and
-images it does not take. The gateway asks once per request and keeps the profile for the route.
+images it does not take, an API it is not asked in. `shell.routes` asks once per request and keeps the difference
+(`policy.knowledge`). A reason is shown and kept, so it holds Latimer's own words only.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from latimer.dialects.errors.overflow import read_output_limit
-from latimer.profile import Profile, SchemaDialect
+from latimer.policy.dialect_lessons import Taught, other_dialect
+from latimer.policy.native_lessons import native_lesson
+from latimer.profile import Dialect, Profile, SchemaDialect
 
-STATUSES = frozenset({400, 404, 415, 422, 500, 501})
+STATUSES = frozenset({400, 404, 405, 415, 422, 500, 501})
 """Refusals of a request's shape: 500 is llama.cpp's for images and templates, 404 OpenRouter's for images."""
 
 _READ = 4096
@@ -32,24 +35,25 @@ def lesson(status: int, message: str, param: str, sent: frozenset[str], profile:
     if status not in STATUSES:
         return None
     text = message[:_READ]
-    for teach in (_output_limit, _tool_limit, _wording, _effort_values, _field):
+    taught = other_dialect(status, text, profile)
+    if taught is not None:
+        return taught if taught[0] != profile else None
+    for teach in _TEACHERS[profile.endpoint.dialect]:
         taught = teach(text, param, sent, profile)
         if taught is not None:
             return taught if taught[0] != profile else None
     return None
 
 
-Taught = tuple[Profile, str] | None
-
-
 def _output_limit(text: str, param: str, sent: frozenset[str], profile: Profile) -> Taught:
-    limit = read_output_limit(text, param) if sent & {"max_tokens", "max_completion_tokens"} else None
+    limit = read_output_limit(text, param) if sent & _LIMITS else None
     known = profile.request.max_output
     if limit is None or 0 < known <= limit:
         return None
     return _request(profile, max_output=limit), f"the model gives at most {limit} output tokens"
 
 
+_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
 # OpenAI; Groq
 _TOOL_LIMIT = re.compile(
     r"'?tools'?\W{1,3}(?:array too long.{0,40}maximum length (\d+)|maximum number of items is (\d+))", re.IGNORECASE
@@ -105,10 +109,6 @@ def _uncontrolled(profile: Profile) -> Profile:
     return _reasoning(profile, control="none")
 
 
-def _effort_none(profile: Profile) -> Profile:
-    return _reasoning(profile, efforts=dict.fromkeys(profile.reasoning.efforts, "none"))
-
-
 def _one_system(profile: Profile) -> Profile:
     return replace(profile, messages=replace(profile.messages, mid_system="tagged", merge_users=True))
 
@@ -161,10 +161,19 @@ WORDINGS: tuple[Wording, ...] = (
         "the upstream takes OpenAI's JSON Schema",
     ),
     Wording(
-        # OpenAI, gpt-5.4 and later
-        _pattern(r"function tools with reasoning_effort are not supported.{0,160}reasoning_effort to '?none"),
-        _effort_none,
-        "the model takes tools only without reasoning",
+        # Responses at Azure and for models without reasoning: github.com/pydantic/pydantic-ai/issues/2915
+        _pattern(r"encrypted content is not supported"),
+        _without("include"),
+        "the model gives no encrypted reasoning",
+    ),
+    Wording(
+        # Responses, also where an organization is not verified: github.com/openai/openai-cookbook/issues/2271
+        _pattern(
+            rf"reasoning[._]summary\W{{1,3}}(?: \w+)? ?(?:is )?{_NOT_TAKEN}|verified to generate reasoning summaries"
+            r"|unsupported (?:parameter|value)\W{1,4}reasoning\.summary"
+        ),
+        lambda profile: _reasoning(profile, summaries=False),
+        "the model gives no summaries of its reasoning",
     ),
     Wording(
         # Ollama
@@ -230,7 +239,9 @@ _LISTED = _pattern(
 
 def _effort_values(text: str, param: str, sent: frozenset[str], profile: Profile) -> Taught:
     """A list of the effort words that are taken: every other becomes the next lower one, or the lowest."""
-    if not sent & {"reasoning_effort", "reasoning"} or not re.search(r"reasoning|effort", f"{param} {text}"):
+    if not sent & {"reasoning_effort", "reasoning", "output_config"} or not re.search(
+        r"reasoning|effort", f"{param} {text}"
+    ):
         return None
     found = _LISTED.search(text)
     taken = [word for word in _SCALE if found and re.search(rf"\b{word}\b", found[1])]
@@ -261,8 +272,11 @@ def _max_completion_tokens(profile: Profile) -> Profile:
 
 
 CURES: dict[str, Callable[[Profile], Profile]] = {
+    "chat_template_kwargs": _uncontrolled,
     "enable_thinking": _uncontrolled,
+    "include": _without("include"),
     "max_completion_tokens": _max_completion_tokens,
+    "max_output_tokens": _without("max_output_tokens"),
     "max_tokens": _max_tokens,
     "parallel_tool_calls": lambda profile: _tools(profile, parallel=False),
     "prompt_cache_key": lambda profile: _request(profile, session_key=""),
@@ -271,12 +285,15 @@ CURES: dict[str, Callable[[Profile], Profile]] = {
     "response_format": lambda profile: _request(profile, json_schema="prompt"),
     "safety_identifier": lambda profile: _request(profile, user_id="drop"),
     "service_tier": lambda profile: _request(profile, service_tier=False),
-    "stream_options": lambda profile: _request(profile, usage="unasked"),
+    "store": _without("store"),
+    "stream_options": lambda profile: _request(profile, usage="unasked", obfuscation="unasked"),
     "temperature": _without("temperature"),
+    "text": lambda profile: _request(profile, json_schema="prompt"),
     "thinking": _uncontrolled,
     "tool_choice": _without("tool_choice"),
     "top_k": lambda profile: _request(profile, top_k=False),
     "top_p": _without("top_p"),
+    "truncation": _without("truncation"),
     "user": lambda profile: _request(profile, user_id="drop"),
 }
 """A top-level field as it stands on the wire -> the profile that no longer sends it."""
@@ -329,9 +346,9 @@ def _field(text: str, param: str, sent: frozenset[str], profile: Profile) -> Tau
     rules = profile.request
     if name == "tool_choice" and not unknown and profile.tools.choices != {"auto"}:
         return _tools(profile, choices=frozenset({"auto"})), "the upstream takes tool_choice auto only"
-    if name == "response_format" and not unknown and rules.json_schema == "json_schema":
+    if name in ("response_format", "text") and not unknown and rules.json_schema == "json_schema":
         return _request(profile, json_schema="json_object"), "the upstream takes no response_format with a schema"
-    return CURES[name](profile), f"the upstream takes no {name}"
+    return CURES[name](profile), f"the upstream takes no {'text.format' if name == 'text' else name}"
 
 
 def _blamed(text: str, param: str, sent: frozenset[str]) -> str | None:
@@ -344,3 +361,12 @@ def _blamed(text: str, param: str, sent: frozenset[str]) -> str | None:
     names = (found[1] for pattern in _BLAMES for found in pattern.finditer(text))
     known = (_ALIASES.get(name, name.lower()) for name in names)
     return next((name for name in known if name in CURES and name in sent), None)
+
+
+Teacher = Callable[[str, str, frozenset[str], Profile], Taught]
+_OPENAI: tuple[Teacher, ...] = (_output_limit, _tool_limit, _wording, _effort_values, _field)
+_TEACHERS: dict[Dialect, tuple[Teacher, ...]] = {
+    "chat": _OPENAI,
+    "responses": _OPENAI,
+    "messages": (_output_limit, _tool_limit, native_lesson, _wording, _effort_values),
+}

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from latimer.errors import invalid
 from latimer.policy.config import Config, Provider
+from latimer.policy.presets import Overlay
 from latimer.policy.profiles import resolve
 from latimer.profile import Profile
 
@@ -29,7 +30,7 @@ TIERS = ("opus", "sonnet", "haiku", "fable")
 _PICKER_ID = re.compile(rf"claude-(?:({'|'.join(TIERS)})-)?via-(.+)", re.DOTALL)
 _WINDOW_SUFFIX = re.compile(r"\[\d+[km]\]$", re.IGNORECASE)
 _WILDCARD = re.compile(r"\[[^]]*\]|[*?]")
-_NOTHING: Mapping[str, Profile] = {}
+_NOTHING: Mapping[str, Overlay] = {}
 
 
 class Route(Struct, frozen=True):
@@ -45,10 +46,10 @@ class Route(Struct, frozen=True):
         return f"{self.provider.name}/{self.model}"
 
 
-def routes_for(config: Config, model_id: str, learned: Mapping[str, Profile] = _NOTHING) -> list[Route]:
+def routes_for(config: Config, model_id: str, learned: Mapping[str, Overlay] = _NOTHING) -> list[Route]:
     """The chain that answers for a model id: the route to try first, then its fallbacks. Never empty.
 
-    `learned` holds, by a route's name, the profile that its upstream's own words led to. Raises Rejection when no
+    `learned` holds, by a route's name, the rules that its upstream's own words led to. Raises Rejection when no
     route fits.
     """
     asked = _WINDOW_SUFFIX.sub("", model_id.strip())
@@ -68,7 +69,7 @@ def route_names(config: Config) -> list[str]:
     return list(dict.fromkeys(name for chain in config.routes.values() for name in chain))
 
 
-def tier_route(config: Config, tier: str, learned: Mapping[str, Profile] = _NOTHING) -> Route | None:
+def tier_route(config: Config, tier: str, learned: Mapping[str, Overlay] = _NOTHING) -> Route | None:
     """The first route of a tier's chain; None when it has none."""
     chain = _chain(config, tier)
     return _route(config, chain[0], learned) if chain else None
@@ -118,7 +119,7 @@ def _letters(glob: str) -> int:
     return len(_WILDCARD.sub("", glob))
 
 
-def _route(config: Config, name: str, learned: Mapping[str, Profile]) -> Route:
+def _route(config: Config, name: str, learned: Mapping[str, Overlay]) -> Route:
     provider_name, _, model = name.partition("/")
     provider = config.providers[provider_name]
     return Route(provider, model, resolve(provider, model, learned.get(name)))

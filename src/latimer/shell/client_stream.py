@@ -10,9 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from aiohttp import web
-
 from latimer.dialects.messages.encoder import PING
+from latimer.shell.http.serving import Request
 
 
 class Client(Protocol):
@@ -22,13 +21,24 @@ class Client(Protocol):
         """Headers for the route that is about to be tried."""
         ...
 
-    async def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """Bytes of the answer."""
+        ...
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much waits for the client that no more should be read for it."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait while the client is slow to read. Raises ConnectionError when it goes away."""
         ...
 
 
 class WholeClient:
     """A client that wants one JSON message."""
+
+    congested = False
 
     def __init__(self) -> None:
         self.headers: dict[str, str] = {}
@@ -37,19 +47,22 @@ class WholeClient:
     def announce(self, route: str, report: str) -> None:
         self.headers = _headers(route, report)
 
-    async def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         self.body += data
+
+    async def drain(self) -> None:
+        return
 
 
 class StreamClient:
     """A client that wants a stream. `greeting` is the `message_start` to send when the upstream takes its time.
 
-    Every `send` is whole events, and a write is never divided, so pings fall between events.
+    Every `write` is whole events, so pings fall between events.
     """
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        request: Request,
         headers: dict[str, str],
         greeting: Callable[[], bytes],
         commit_seconds: float,
@@ -59,58 +72,53 @@ class StreamClient:
         self._own_headers = headers
         self._greeting = greeting
         self._ping_seconds = ping_seconds
-        self._response: web.StreamResponse | None = None
-        self._opening = asyncio.Lock()
-        self._sending = False
         self._loop = asyncio.get_running_loop()
         self._last_write = self._loop.time()
         self._timer = self._loop.call_later(commit_seconds, self._tick)
-        self._pinging: asyncio.Task[None] | None = None
         self.headers: dict[str, str] = {}
-        self.committed = False
+
+    @property
+    def committed(self) -> bool:
         """Whether the client has its status: a failure is then an event of the stream."""
+        return self._request.begun
+
+    @property
+    def congested(self) -> bool:
+        return self._request.congested
 
     def announce(self, route: str, report: str) -> None:
         self.headers = _headers(route, report)
 
-    async def send(self, data: bytes) -> None:
-        """Write, waiting while the client is slow to read: the upstream is then not read either."""
-        self._sending = True
-        response = self._response or await self._open()
-        await response.write(data)
+    def write(self, data: bytes) -> None:
+        if not self._request.begun:
+            self._open()
+        self._request.write(data)
         self._last_write = self._loop.time()
-        self._sending = False
 
-    async def close(self) -> web.StreamResponse:
+    async def drain(self) -> None:
+        await self._request.drain()
+
+    def close(self) -> None:
         """End the stream. Only after `committed`."""
         self.stop()
-        response = await self._open()
-        await response.write_eof()
-        return response
+        self._request.end()
 
     def stop(self) -> None:
         """No more pings."""
         self._timer.cancel()
-        if self._pinging is not None:
-            self._pinging.cancel()
 
-    async def _open(self) -> web.StreamResponse:
-        async with self._opening:
-            if self._response is None:
-                self.committed = True
-                headers = {
-                    "Content-Type": "text/event-stream; charset=utf-8",
-                    "Cache-Control": "no-cache",
-                    "X-Accel-Buffering": "no",
-                    **self._own_headers,
-                    **self.headers,
-                }
-                response = web.StreamResponse(headers=headers)
-                await response.prepare(self._request)
-                self._response = response
-                self._timer.cancel()
-                self._timer = self._loop.call_later(self._ping_seconds, self._tick)
-            return self._response
+    def _open(self) -> None:
+        self._request.open(
+            {
+                "content-type": "text/event-stream; charset=utf-8",
+                "cache-control": "no-cache",
+                "x-accel-buffering": "no",
+                **self._own_headers,
+                **self.headers,
+            }
+        )
+        self._timer.cancel()
+        self._timer = self._loop.call_later(self._ping_seconds, self._tick)
 
     def _tick(self) -> None:
         """One timer for a stream, not one for each event."""
@@ -118,19 +126,11 @@ class StreamClient:
         due = self._ping_seconds - silent if self.committed else 0.0
         if due <= 0.01:
             # A client that is slow to read has bytes waiting already.
-            if not self._sending and (self._pinging is None or self._pinging.done()):
-                self._pinging = self._loop.create_task(self._ping())
+            if not self.congested:
+                self.write(PING if self.committed else self._greeting() + PING)
             due = self._ping_seconds
+        self._timer.cancel()
         self._timer = self._loop.call_later(due, self._tick)
-
-    async def _ping(self) -> None:
-        try:
-            response = self._response or await self._open()
-            if not self._sending:  # else the first data came meanwhile, and it begins the message
-                self._last_write = self._loop.time()
-                await response.write(self._greeting() + PING)
-        except ConnectionError:
-            self._timer.cancel()  # the client is gone; the server cancels the request
 
 
 def _headers(route: str, report: str) -> dict[str, str]:

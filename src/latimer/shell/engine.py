@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-import aiohttp
 from msgspec import UNSET, Raw, Struct, UnsetType, json
-from msgspec.structs import replace
 
 from latimer.errors import ConfigError
 from latimer.policy.config import Config, Provider, Server
-from latimer.policy.routing import Route, route_names, routes_for
-from latimer.profile import Profile
-from latimer.shell.upstream import UpstreamClient
+from latimer.policy.knowledge import Finding
+from latimer.policy.routing import Route, route_names
+from latimer.shell.routes import Routes
+from latimer.shell.upstream import NO_HEADERS, UpstreamClient
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,10 @@ _prompt: json.Decoder[Prompt] = json.Decoder(Prompt)
 
 
 class Engines:
-    """Asks the upstreams of a configuration once, in the background; what they tell goes into `learned`, by route."""
+    """Asks the upstreams of a configuration once, in the background; what they tell is noted in `routes`."""
 
-    def __init__(self, config: Config, upstream: UpstreamClient, learned: dict[str, Profile]) -> None:
-        self._learned = learned
+    def __init__(self, config: Config, upstream: UpstreamClient, routes: Routes) -> None:
+        self._routes = routes
         self._config = config
         self._upstream = upstream
         self._tokenizers: set[str] = set()
@@ -71,20 +72,28 @@ class Engines:
         tokens = counted.get("tokens") if isinstance(counted, dict) else None
         return len(tokens) if isinstance(tokens, list) else None
 
+    async def count_natively(self, route: Route, body: bytes, headers: Mapping[str, str]) -> int | None:
+        """The prompt's tokens in a Messages body by the upstream's own `count_tokens`, None when it does not count."""
+        url = f"{route.provider.url('messages')}/count_tokens"
+        counted = await fetch_json(self._upstream, route.provider, "POST", url, body, headers)
+        tokens = counted.get("input_tokens") if isinstance(counted, dict) else None
+        return tokens if _is_count(tokens) else None
+
     async def _ask_all(self) -> None:
         for name in route_names(self._config):
-            route = routes_for(self._config, name, self._learned)[0]
+            route = self._routes.chain(name)[0]
             window, tokenizes = await ask(self._upstream, route.provider, route.model)
             if tokenizes:
                 self._tokenizers.add(name)
-            profile = routes_for(self._config, name, self._learned)[0].profile  # a lesson may have come meanwhile
-            if window and not profile.request.context_window:
-                request = replace(profile.request, context_window=window)
-                self._learned[name] = replace(profile, request=request)
-                log.info("%s: context window %d", name, window)
+            # What a server was started with is truer than what is known of its model.
+            if window and window != self._routes.chain(name)[0].profile.request.context_window:
+                told = {"request": {"context_window": window}}
+                why = "the upstream tells its context window"
+                self._routes.note(route, Finding(told, why, "engine", int(time.time())))
+                log.info("%s: context window %d", name, self._routes.chain(name)[0].profile.request.context_window)
 
     async def _post(self, provider: Provider, path: str, body: Any) -> Any:
-        return await _fetch(self._upstream, provider, "POST", _root(provider) + path, json.encode(body))
+        return await fetch_json(self._upstream, provider, "POST", _root(provider) + path, json.encode(body))
 
 
 async def context_window(provider: Provider, model: str) -> int:
@@ -99,13 +108,13 @@ async def context_window(provider: Provider, model: str) -> int:
 
 async def ask(client: UpstreamClient, provider: Provider, model: str) -> tuple[int, bool]:
     """The context window (0 unknown), and whether the engine has llama.cpp's tokenizing calls."""
-    models = await _fetch(client, provider, "GET", f"{provider.base_url}/models")
-    entry = _entry(models, model)
+    models = await fetch_json(client, provider, "GET", f"{provider.base_url}/models")
+    entry = entry_of(models, model)
     window = next((entry[key] for key in WINDOW_KEYS if _is_count(entry.get(key))), 0)
     # Only llama.cpp lists models with this; asking other providers for /props would be noise in their logs.
     if not isinstance(entry.get("meta"), dict) and entry.get("owned_by") != "llamacpp":
         return window, False
-    props = await _fetch(client, provider, "GET", _root(provider) + "/props")
+    props = await fetch_json(client, provider, "GET", _root(provider) + "/props")
     settings = props.get("default_generation_settings") if isinstance(props, dict) else None
     size = settings.get("n_ctx") if isinstance(settings, dict) else None
     return (size, True) if _is_count(size) else (window, False)
@@ -115,7 +124,7 @@ def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and value > 0
 
 
-def _entry(models: Any, model: str) -> dict[str, Any]:
+def entry_of(models: Any, model: str) -> dict[str, Any]:
     """The model's own entry in a list of models; a server with one model may know it by another name."""
     entries = models.get("data") if isinstance(models, dict) else models
     known = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
@@ -125,18 +134,20 @@ def _entry(models: Any, model: str) -> dict[str, Any]:
     return {}
 
 
-async def _fetch(client: UpstreamClient, provider: Provider, method: str, url: str, body: bytes | None = None) -> Any:
+async def fetch_json(  # a request has these parts
+    client: UpstreamClient,
+    provider: Provider,
+    method: str,
+    url: str,
+    body: bytes = b"",
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> Any:
     """A JSON answer, None when there is none: these questions are optional, so nothing here is an error."""
-    headers = {"Content-Type": "application/json"} if body else {}
-    timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
     try:
-        access = await client.access(provider)
-        headers |= access.headers
-        async with client.session.request(
-            method, url, data=body, headers=headers, proxy=access.proxy, timeout=timeout, allow_redirects=False
-        ) as response:
-            return json.decode(await response.read()) if response.status == 200 else None
-    except (aiohttp.ClientError, ConfigError, OSError, ValueError):
+        async with asyncio.timeout(ASK_SECONDS):
+            status, answer = await client.fetch(provider, method, url, body, headers)
+        return json.decode(answer) if status == 200 else None
+    except (ConfigError, OSError, ValueError):  # TimeoutError is an OSError
         return None
 
 

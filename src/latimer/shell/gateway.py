@@ -10,19 +10,16 @@ import logging
 import os
 import random
 import secrets
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from msgspec import Struct, json
 from msgspec.structs import replace
 
-from latimer.answer import Answer, Encoder
+from latimer.answer import Encoder
 from latimer.auto_mode.own_check import as_check, is_own_check
 from latimer.auto_mode.review import Review, take_review
-from latimer.dialects.chat.request import encode_request
-from latimer.dialects.chat.response import ResponseDecoder
-from latimer.dialects.chat.tools import restored_names
+from latimer.codecs import AnyAnswer, Destination, encode_request, native_rules, read_answer
 from latimer.dialects.errors.failures import Asked, connection_failure
 from latimer.dialects.messages.compaction import compacted, given_up, question, read_summary, resumed
 from latimer.dialects.messages.edits import apply_edits
@@ -33,17 +30,17 @@ from latimer.dialects.messages.request import Request, decode_count_request, dec
 from latimer.dialects.messages.slots import native_slots
 from latimer.dialects.outgoing import Outgoing
 from latimer.dialects.reader import Reader
+from latimer.dialects.tools import restored_names
 from latimer.errors import Failure, Rejection, invalid
 from latimer.events import Event, Finish, Start, Usage
 from latimer.images import Known
 from latimer.pipeline import answer_stages
 from latimer.policy.config import Config
 from latimer.policy.counting import TokenRatios, Weight, weigh
-from latimer.policy.lessons import lesson
-from latimer.policy.profiles import resolve
+from latimer.policy.models import cost
 from latimer.policy.retry import falls_back, wait_before_retry
-from latimer.policy.routing import Route, routes_for
-from latimer.profile import Profile
+from latimer.policy.routing import Route
+from latimer.profile import NativeRules
 from latimer.report import Loss, header
 from latimer.server_tools.plan import Abilities, asks_server, prepare
 from latimer.server_tools.turn import Turn
@@ -51,10 +48,12 @@ from latimer.shell.auto_mode import Reviewer
 from latimer.shell.client_stream import Client, WholeClient
 from latimer.shell.engine import Engines
 from latimer.shell.metrics import Metrics
+from latimer.shell.routes import Routes
 from latimer.shell.server_tools import ServerTools
 from latimer.shell.silence import Silence
 from latimer.shell.upstream import UpstreamClient, UpstreamError
 from latimer.shell.vision import Describer
+from latimer.stages import Stage
 from latimer.wire.messages import given
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,6 @@ OFFLOAD_BYTES = 256 * 1024
 
 OWN_ANSWER = "latimer"
 """What `latimer-route` says where no upstream was asked."""
-MOST_MODELS = 256
-"""Model ids whose limit of tools is remembered; clients make them up."""
 
 T = TypeVar("T")
 
@@ -89,7 +86,7 @@ class Hop(Struct, frozen=True):
     `stream` is None for a client that wants one message. A stream has one encoder for all attempts, since its
     `message_start` may have been sent during an earlier one. `turn` is there when Latimer runs tools for the model.
     An `own` request is a question of Latimer's, about an image that nobody else describes. `review` is there when the
-    answer waits for verdicts on its tool calls.
+    answer waits for verdicts on its tool calls. `raw` is the client's body while the request is what stands there.
     """
 
     call: Call
@@ -100,6 +97,7 @@ class Hop(Struct, frozen=True):
     turn: Turn | None = None
     own: bool = False
     review: Review | None = None
+    raw: bytes | None = None
 
     def encoder(self, losses: Iterable[Loss] = ()) -> Encoder:
         """Where the next events of the answer go. `losses` are the request's on its way to the upstream."""
@@ -111,30 +109,30 @@ class Hop(Struct, frozen=True):
 class Gateway:
     """Answers requests by the routes of a configuration."""
 
-    def __init__(self, config: Config, upstream: UpstreamClient, engines: Engines, learned: dict[str, Profile]) -> None:
+    def __init__(self, config: Config, upstream: UpstreamClient, engines: Engines, routes: Routes) -> None:
         self.config = config
-        self.learned = learned
+        self.routes = routes
         self.metrics = Metrics()
         self._upstream = upstream
         self._engines = engines
         self._ratios = TokenRatios()
         self._tools = ServerTools(config, os.environ)
-        self._most_tools: dict[str, int] = {}
         self._describer = Describer(config.vision, self._look)
         self._reviewer = Reviewer(config.auto_mode, self._classify, self.metrics)
-
-    def routes(self, model_id: str) -> list[Route]:
-        """The chain for a model id, with what is known by now of its upstreams. Raises `Rejection`."""
-        return routes_for(self.config, model_id, self.learned)
 
     async def parse(self, call: Call) -> Hop:
         """Raises `Rejection`."""
 
-        def decode() -> tuple[Request, Weight]:
-            request = decode_request(call.raw, call.headers.version, call.headers.betas)
-            return self._edited(*_resumed(request, weigh(call.raw)))
+        def decode() -> tuple[Request, Weight, bool, NativeRules]:
+            decoded = decode_request(call.raw, call.headers.version, call.headers.betas)
+            native = native_rules(self.routes.chain(decoded.body.model)[0].profile)
+            weight = weigh(call.raw)
+            request, left = _resumed(decoded, weight)
+            if not native.takes("context_management"):
+                request, left = self._edited(request, left)
+            return request, left, left == weight and request.compact is None, native
 
-        request, weight = await beside(call.raw, decode)
+        request, weight, same, native = await beside(call.raw, decode)
         request = replace(request, session=call.headers.session, agent=call.headers.agent)
         if call.headers.losses:
             request = replace(request, losses=[*call.headers.losses, *request.losses])
@@ -143,11 +141,12 @@ class Gateway:
         classifier = self.config.auto_mode.classifier
         review = None
         if is_own_check(request):
-            request = as_check(request, classifier)
-        elif classifier and given(request.body.safeguards):
+            request, same = as_check(request, classifier), False
+        elif classifier and given(request.body.safeguards) and not native.takes("safeguards"):
             request, review = take_review(request, classifier, delegated=bool(call.headers.agent))
-        if not asks_server(request):
-            return Hop(call, request, weight, heading, stream, review=review)
+        raw = call.raw if same else None
+        if native.server_tools or not asks_server(request):
+            return Hop(call, request, weight, heading, stream, review=review, raw=raw)
         request, plan = prepare(request, self._abilities(request))
         turn = Turn(request, plan, heading) if plan and (plan.tools or plan.alone) else None
         return Hop(call, request, weight, heading, stream, turn, review=review)
@@ -156,7 +155,7 @@ class Gateway:
         """The request with the edits of its context done, and what it weighs then. Raises `Rejection`."""
 
         def tokens(part: Weight) -> int:
-            return self._ratios.estimate(self.routes(request.body.model)[0].name, part)
+            return self._ratios.estimate(self.routes.chain(request.body.model)[0].name, part)
 
         edited, removed = apply_edits(request, lambda: tokens(weight), lambda raw: tokens(weigh(raw)))
         return edited, weight - weigh(removed)
@@ -167,11 +166,11 @@ class Gateway:
             pauses = hop.request.compact.pause
             hop = await self._compacted(hop)
             if pauses and hop.request.compacted is not None:
-                await _pause(hop, client)
+                _pause(hop, client)
                 return
         await self._converse(hop, client)
         if hop.review is not None and hop.review.due:
-            await client.send(hop.review.settle(await self._reviewer.verdicts(hop.review)))
+            client.write(hop.review.settle(await self._reviewer.verdicts(hop.review)))
 
     async def _converse(self, hop: Hop, client: Client) -> None:
         """Everything of the answer but the end of one that is reviewed."""
@@ -184,10 +183,10 @@ class Gateway:
             weight = Weight(hop.weight.text_bytes + more, hop.weight.files)
             await self._exchange(replace(hop, request=request, weight=weight), client)
 
-        async def tell(events: list[Event]) -> None:
+        def tell(events: list[Event]) -> None:
             encoder = hop.encoder()
             if out := b"".join([encoder.encode(event) for event in events]):
-                await client.send(out)
+                client.write(out)
 
         refuse_unservable(hop.request)
         client.announce(OWN_ANSWER, header(hop.request.losses))
@@ -195,7 +194,7 @@ class Gateway:
 
     async def _exchange(self, hop: Hop, client: Client) -> None:
         failure = Failure("api_error", "no route")
-        for route in self.routes(hop.request.body.model):
+        for route in self.routes.chain(hop.request.body.model):
             outcome = await self._try_route(hop, route, client)
             if outcome is None:
                 return
@@ -223,27 +222,36 @@ class Gateway:
         return {"input_tokens": left, "context_management": {"original_input_tokens": original}}
 
     async def _counted(self, raw: bytes, request: Request, weight: Weight) -> int:
-        route = self.routes(request.body.model)[0]
-        exact = await self._count(raw, request, route) if self._engines.counts(route) else None
+        route = self.routes.chain(request.body.model)[0]
+        exact = await self._count(raw, request, route)
         return exact or self._ratios.estimate(route.name, weight)
 
     async def _count(self, raw: bytes, request: Request, route: Route) -> int | None:
-        def encode() -> bytes:
-            prepared, _ = prepare(request, self._abilities(request)) if asks_server(request) else (request, None)
-            known = self._describer.known
-            return encode_request(
-                prepared, model=route.model, route=route.name, profile=route.profile, descriptions=known
-            ).body
+        """As the upstream counts, None where it does not."""
+        profile = route.profile
+        native = profile.endpoint.dialect == "messages" and profile.endpoint.count_tokens
+        if not (native or self._engines.counts(route)):
+            return None
+        if not native:  # engines count what their chat template makes of it
+            profile = replace(profile, endpoint=replace(profile.endpoint, dialect="chat"))
+
+        def encode() -> Outgoing:
+            asks = asks_server(request) and not native_rules(profile).server_tools
+            prepared = prepare(request, self._abilities(request))[0] if asks else request
+            to = Destination(route.model, route.name, profile)
+            return encode_request(prepared, to, descriptions=self._describer.known, raw=None if asks else raw)
 
         try:
-            body = await beside(raw, encode)
+            outgoing = await beside(raw, encode)
         except Rejection:
             return None  # a count is no promise to serve
-        return await self._engines.count(route, body)
+        if native:
+            return await self._engines.count_natively(route, outgoing.body, outgoing.headers)
+        return await self._engines.count(route, outgoing.body)
 
     def estimate(self, hop: Hop) -> Usage:
         """What `message_start` says of the prompt before the upstream has counted it."""
-        route = self.routes(hop.request.body.model)[0]
+        route = self.routes.chain(hop.request.body.model)[0]
         return Usage(input_tokens=self._ratios.estimate(route.name, hop.weight))
 
     async def _try_route(self, hop: Hop, route: Route, client: Client) -> Failure | None:
@@ -255,7 +263,7 @@ class Gateway:
                 failure = await self._attempt(hop, route, client, taught)
             except UpstreamError as error:
                 failure = error.failure
-                if not taught and (lesson_learned := self._learn(route, error)):
+                if not taught and (lesson_learned := self.routes.learn(route, error)):
                     route, loss = lesson_learned
                     taught = [loss]
                     continue
@@ -280,8 +288,8 @@ class Gateway:
         if hop.review is not None:
             hop.review.begin()
         encoder = hop.encoder(outgoing.losses)
-        if hop.request.body.max_tokens == 0:
-            await _warm_up(encoder, client)
+        if hop.request.body.max_tokens == 0 and route.profile.endpoint.dialect != "messages":
+            _warm_up(encoder, client)
             return None
         answer = self._answer(hop, route, asked, encoder)
         try:
@@ -291,7 +299,7 @@ class Gateway:
                 error.sent = outgoing.sent
                 raise
             if out := answer.cut(error.failure):
-                await client.send(out)
+                client.write(out)
         if answer.failure and not answer.spoken:
             return answer.failure
         if answer.losses:
@@ -299,26 +307,33 @@ class Gateway:
         self._record(hop, route, answer)
         return None
 
-    async def _receive(self, route: Route, outgoing: Outgoing, asked: Asked, answer: Answer, client: Client) -> None:
-        """The bytes of one answer, each read translated and passed on before the next. Raises `UpstreamError`."""
+    async def _receive(self, route: Route, outgoing: Outgoing, asked: Asked, answer: AnyAnswer, client: Client) -> None:
+        """The bytes of one answer, each read translated and passed on where it comes in. Raises `UpstreamError`."""
         silence = Silence(self.config.server.idle_timeout_seconds)
+
+        def take(data: bytes) -> bool:
+            if out := answer.feed(data):
+                client.write(out)
+            if answer.settling:
+                silence.settle(SETTLE_SECONDS)
+            silence.listen()
+            return not (answer.over or client.congested)
+
         try:
             async with silence.watched(), self._upstream.post(route, outgoing.body, asked, outgoing.headers) as reply:
-                while not answer.over and (data := await reply.read()):
+                silence.listen()
+                while not await reply.flow(take) and not answer.over:
                     silence.heard()
-                    if out := answer.feed(data):
-                        await client.send(out)
-                    if answer.settling:
-                        silence.settle(SETTLE_SECONDS)
+                    await client.drain()
                     silence.listen()
-                await _end(answer, client)
+                _end(answer, client)
                 if answer.announced:
                     await reply.drain()
         except TimeoutError as error:
             if not answer.settling:
                 detail = f"nothing came for {self.config.server.idle_timeout_seconds:g} s"
                 raise UpstreamError(connection_failure("timeout", asked, detail)) from error
-            await _end(answer, client)
+            _end(answer, client)
 
     async def _look(self, question: bytes) -> bytes:
         """A message about an image, by the model that describes them. Raises `Rejection`."""
@@ -349,7 +364,7 @@ class Gateway:
         weight = hop.weight - weigh(json.encode(hop.request.tools))
         try:
             await self._exchange(
-                replace(hop, request=asked, weight=weight, stream=None, turn=None, review=None), client
+                replace(hop, request=asked, raw=None, weight=weight, stream=None, turn=None, review=None), client
             )
             done = read_summary(client.body)
         except Rejection as rejection:
@@ -362,10 +377,10 @@ class Gateway:
         weight = hop.weight - weigh(replaced)
         weight = Weight(weight.text_bytes + len(done.summary.encode()), weight.files)
         turn = Turn(request, hop.turn.plan, hop.heading) if hop.turn else None
-        return replace(hop, request=request, weight=weight, turn=turn)
+        return replace(hop, request=request, raw=None, weight=weight, turn=turn)
 
     def _sees(self, model: str) -> bool:
-        return self.routes(model)[0].profile.sees
+        return self.routes.chain(model)[0].profile.sees
 
     async def _translate(self, hop: Hop, route: Route, asked: Asked) -> Outgoing:
         """The upstream's request; it waits for descriptions of images where the model sees none."""
@@ -376,18 +391,12 @@ class Gateway:
 
     async def _encode(self, hop: Hop, route: Route, asked: Asked, known: Known | None) -> Outgoing:
         def encode() -> Outgoing:
-            return encode_request(
-                hop.request,
-                model=route.model,
-                route=route.name,
-                profile=route.profile,
-                input_estimate=asked.input_estimate,
-                descriptions=known,
-            )
+            to = Destination(route.model, route.name, route.profile)
+            return encode_request(hop.request, to, input_estimate=asked.input_estimate, descriptions=known, raw=hop.raw)
 
         return await beside(hop.call.raw, encode)
 
-    def _answer(self, hop: Hop, route: Route, asked: Asked, encoder: Encoder) -> Answer:
+    def _answer(self, hop: Hop, route: Route, asked: Asked, encoder: Encoder) -> AnyAnswer:
         """The pipeline from this upstream's bytes to this client's."""
         request = hop.request
         reader = Reader(
@@ -399,24 +408,29 @@ class Gateway:
             think_tags=route.profile.reasoning.think_tags,
             raw_arguments=route.profile.tools.repair_arguments,
         )
-        stages = answer_stages(
+
+        def stages() -> list[Stage]:
+            ours = answer_stages(
+                request,
+                route.profile,
+                route=route.name,
+                message_id=hop.call.message_id,
+                input_estimate=asked.input_estimate,
+            )
+            return [*ours, hop.turn.begin()] if hop.turn else ours
+
+        return read_answer(
             request,
             route.profile,
-            route=route.name,
-            message_id=hop.call.message_id,
-            input_estimate=asked.input_estimate,
+            reader,
+            stages,
+            encoder,
+            watched=hop.turn is not None or hop.review is not None,
+            greeted=lambda: hop.stream is not None and hop.stream.started,
         )
-        if hop.turn is not None:
-            stages.append(hop.turn.begin())
-        return Answer(ResponseDecoder(reader), stages, encoder)
 
     def _abilities(self, request: Request) -> Abilities:
-        model = request.body.model
-        if model not in self._most_tools:
-            if len(self._most_tools) >= MOST_MODELS:
-                self._most_tools.clear()
-            self._most_tools[model] = min(route.profile.tools.max_count or sys.maxsize for route in self.routes(model))
-        return self._tools.abilities(self._most_tools[model])
+        return self._tools.abilities(self.routes.most_tools(request.body.model))
 
     def _asked(self, hop: Hop, route: Route) -> Asked:
         return Asked(
@@ -429,28 +443,7 @@ class Gateway:
             max_tokens=hop.request.body.max_tokens,
         )
 
-    def _learn(self, route: Route, error: UpstreamError) -> tuple[Route, Loss] | None:
-        """The route with what a refusal teaches, kept for as long as this process lives."""
-
-        def taught_by(profile: Profile) -> tuple[Profile, str] | None:
-            return lesson(error.status, error.error.message, error.error.param, error.sent, profile)
-
-        taught = taught_by(route.profile)
-        if taught is None:
-            return None
-        # Other requests may have learned meanwhile, the same or more.
-        known = resolve(route.provider, route.model, self.learned.get(route.name))
-        newest, _ = taught_by(known) or (known, "")
-        profile = resolve(route.provider, route.model, newest)
-        if profile == route.profile:
-            return None  # the user's own words say otherwise, and they count more
-        self.learned[route.name] = profile
-        self._most_tools.clear()
-        log.info("%s: learned from a %d: %s", route.name, error.status, taught[1])
-        loss = Loss(error.error.param or "request", "approximated", taught[1])
-        return Route(route.provider, route.model, profile), loss
-
-    def _record(self, hop: Hop, route: Route, answer: Answer) -> None:
+    def _record(self, hop: Hop, route: Route, answer: AnyAnswer) -> None:
         if answer.failure is not None:
             log.warning("%s: the answer broke off with %s", route.name, answer.failure.type)
         for repair in answer.repairs:
@@ -459,7 +452,7 @@ class Gateway:
         usage = hop.turn.round_usage if hop.turn else answer.usage
         if usage is not None:
             self._ratios.learn(route.name, hop.weight, usage.input_tokens)
-            self.metrics.answered(route.name, usage)
+            self.metrics.answered(route.name, usage, cost(usage, route.profile.prices))
 
 
 def _resumed(request: Request, weight: Weight) -> tuple[Request, Weight]:
@@ -468,21 +461,21 @@ def _resumed(request: Request, weight: Weight) -> tuple[Request, Weight]:
     return request, weight - weigh(dropped)
 
 
-async def _end(answer: Answer, client: Client) -> None:
+def _end(answer: AnyAnswer, client: Client) -> None:
     if out := answer.end():
-        await client.send(out)
+        client.write(out)
 
 
-async def _pause(hop: Hop, client: Client) -> None:
+def _pause(hop: Hop, client: Client) -> None:
     """The summary is the answer; the client says how it goes on."""
     client.announce(OWN_ANSWER, header(hop.request.losses))
     encoder = hop.encoder()
-    await client.send(encoder.encode(Start("", "")) + encoder.encode(Finish("compaction", Usage())))
+    client.write(encoder.encode(Start("", "")) + encoder.encode(Finish("compaction", Usage())))
 
 
-async def _warm_up(encoder: Encoder, client: Client) -> None:
+def _warm_up(encoder: Encoder, client: Client) -> None:
     """`max_tokens: 0` asks to fill a cache and generate nothing, which Chat Completions cannot be asked for."""
-    await client.send(encoder.encode(Start("", "")) + encoder.encode(Finish("length", Usage())))
+    client.write(encoder.encode(Start("", "")) + encoder.encode(Finish("length", Usage())))
 
 
 async def beside(raw: bytes, work: Callable[[], T]) -> T:

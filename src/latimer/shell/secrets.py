@@ -41,14 +41,15 @@ def resolve(reference: str, environ: Mapping[str, str]) -> str:
 
 
 def request_headers(provider: Provider, environ: Mapping[str, str]) -> dict[str, str]:
-    """The headers a provider's requests carry: the key as a bearer token, then the configured ones, lower-cased.
+    """The headers a provider's requests carry: the key in its header, then the configured ones, lower-cased.
 
     Raises ConfigError, naming the provider. May take as long as `resolve`.
     """
     path = f"providers.{provider.name}"
     headers: dict[str, str] = {}
     if provider.api_key:
-        headers["authorization"] = f"Bearer {_resolve_at(f'{path}.api_key', provider.api_key, environ)}"
+        key = _resolve_at(f"{path}.api_key", provider.api_key, environ)
+        headers[provider.key_header] = f"Bearer {key}" if provider.key_header == "authorization" else key
     for name, value in provider.headers.items():
         is_reference = SECRET.fullmatch(value) is not None
         headers[name.lower()] = _resolve_at(f"{path}.headers.{name}", value, environ) if is_reference else value
@@ -62,12 +63,16 @@ def _resolve_at(path: str, reference: str, environ: Mapping[str, str]) -> str:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _from_environment(name: str, environ: Mapping[str, str]) -> str:
-    value = environ.get(name, "")
-    if not value:
-        state = "empty" if name in environ else "not set"
-        raise ConfigError(f"the environment variable {name} is {state}")
-    return value
+def _from_environment(names: str, environ: Mapping[str, str]) -> str:
+    """The first of the variables `A|B|…` that holds something."""
+    variables = names.split("|")
+    value = next((environ[name] for name in variables if environ.get(name)), "")
+    if value:
+        return value
+    if len(variables) > 1:
+        raise ConfigError(f"none of the environment variables {', '.join(variables)} is set")
+    state = "empty" if names in environ else "not set"
+    raise ConfigError(f"the environment variable {names} is {state}")
 
 
 def _from_keyring(name: str) -> str:

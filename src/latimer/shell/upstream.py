@@ -8,12 +8,12 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
 from msgspec import Struct
 
 from latimer.dialects.errors.error_body import ErrorBody, read_body
@@ -21,7 +21,11 @@ from latimer.dialects.errors.failures import Asked, ConnectionKind, connection_f
 from latimer.errors import ConfigError, Failure
 from latimer.policy.config import Provider, Server, is_loopback
 from latimer.policy.routing import Route
+from latimer.shell.http.asking import BrokenReply, Pool, Sink
 from latimer.shell.secrets import request_headers
+
+if TYPE_CHECKING:
+    from latimer.shell.http.library import Library
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,8 @@ ERROR_SECONDS = 10.0
 """How long the body of a refusal may take; what has come by then has to do."""
 DRAIN_SECONDS = 0.2
 """How long the end of a body is awaited after its last event, so that the connection can serve again."""
+
+MAX_FETCHED_BYTES = 16 * 1024 * 1024
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -53,27 +59,23 @@ class Access(Struct, frozen=True):
     proxy: str | None
 
 
-class Reply:
-    """The body of a 200 answer."""
+class Reply(Protocol):
+    """An answer whose head has come, of this package's own client or of the library that is used behind proxies."""
 
-    def __init__(self, response: aiohttp.ClientResponse, asked: Asked) -> None:
-        self._content = response.content
-        self._asked = asked
-        self._host = response.url.authority
+    @property
+    def status(self) -> int: ...
 
-    async def read(self) -> bytes:
-        """What has arrived, at least one byte; b'' at the end. Raises `UpstreamError` when the connection breaks."""
-        try:
-            return await self._content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamError(named_failure(error, self._host, self._asked)) from error
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in lower case."""
+        ...
 
-    async def drain(self) -> None:
-        """Read up to the end that the upstream has announced. One that does not come soon costs the connection only."""
-        with suppress(aiohttp.ClientError, OSError):  # TimeoutError is an OSError
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while await self._content.readany():
-                    pass
+    async def flow(self, sink: Sink) -> bool:
+        """Give what comes of the body to `sink` until it has enough (False) or the body has ended (True).
+
+        Raises OSError when the connection breaks.
+        """
+        ...
 
 
 class UpstreamClient:
@@ -82,51 +84,70 @@ class UpstreamClient:
     def __init__(self, server: Server, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._access: dict[str, Access] = {}
-        # No read timeout: it would arm a timer for every read (`latimer.shell.silence`).
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=server.connect_timeout_seconds)
-        # No trust_env: beside proxies it reads ~/.netrc, and a password there would go to the provider.
-        self.session = aiohttp.ClientSession(
-            timeout=timeout,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=20),
-            skip_auto_headers=("User-Agent", "Accept-Encoding"),
-            read_bufsize=2**17,
-        )
+        self._connect_seconds = server.connect_timeout_seconds
+        self._pool = Pool(server.connect_timeout_seconds)
+        self._library: Library | None = None
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.session.close()
+        self._pool.close()
+        if self._library is not None:
+            await self._library.close()
 
     @asynccontextmanager
     async def post(
         self, route: Route, body: bytes, asked: Asked, more: Mapping[str, str] = NO_HEADERS
-    ) -> AsyncIterator[Reply]:
-        """Send a request, with `more` headers of its own; yields the answer.
+    ) -> AsyncIterator[Answering]:
+        """Send a request to the route's endpoint, with `more` headers of its own; yields the answer.
 
         Leaving before its end closes the connection. Raises `UpstreamError`.
         """
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json", **more}
-        url = f"{route.provider.base_url}/chat/completions"
-        try:
-            access = await self.access(route.provider)
-        except ConfigError as error:
-            raise UpstreamError(Failure("authentication_error", str(error), should_retry=False)) from error
-        headers |= access.headers
-        try:
-            response = await self.session.post(
-                url, data=body, headers=headers, proxy=access.proxy, allow_redirects=False
-            )
-        except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamError(named_failure(error, route.provider.base_url, asked)) from error
-        try:
-            if response.status != 200:
-                raise await _refusal(response, asked)
-            yield Reply(response, asked)
-        finally:
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
+        headers = {"content-type": "application/json", "accept": "text/event-stream, application/json", **more}
+        url = route.provider.url(route.profile.endpoint.dialect)
+        async with AsyncExitStack() as stack:
+            try:
+                reply = await stack.enter_async_context(self.request(route.provider, "POST", url, body, headers))
+            except ConfigError as error:
+                raise UpstreamError(Failure("authentication_error", str(error), should_retry=False)) from error
+            except OSError as error:
+                raise UpstreamError(named_failure(error, route.provider.base_url, asked)) from error
+            if reply.status != 200:
+                raise await _refusal(reply, asked)
+            yield Answering(reply, urlsplit(url).netloc, asked)
+
+    @asynccontextmanager
+    async def request(
+        self, provider: Provider, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
+    ) -> AsyncIterator[Reply]:
+        """Ask a provider anything with its key; yields the answer, whatever its status.
+
+        Raises `ConfigError` without a usable key, else OSError: ConnectionError, socket.gaierror, ssl.SSLError,
+        TimeoutError.
+        """
+        access = await self.access(provider)
+        async with self._asked(access, method, url, body, {**headers, **access.headers}) as reply:
+            yield reply
+
+    async def fetch(
+        self, provider: Provider, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
+    ) -> tuple[int, bytes]:
+        """The status and the whole body (at most 16 MB) of an answer. Raises as `request` does."""
+        if body:
+            headers = {"content-type": "application/json", **headers}
+        async with self.request(provider, method, url, body, headers) as reply:
+            return reply.status, await read_body_of(reply, MAX_FETCHED_BYTES)
+
+    def _asked(
+        self, access: Access, method: str, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Reply]:
+        if access.proxy is None:
+            return self._pool.asked(method, url, headers, body)
+        if self._library is None:
+            # Imported where it is needed: it is half of what starting takes.
+            from latimer.shell.http.library import Library  # noqa: PLC0415
+
+            self._library = Library(self._connect_seconds)
+        return self._library.asked(method, url, headers, body, access.proxy)
 
     async def access(self, provider: Provider) -> Access:
         """How to reach the provider, resolved once. None of the client's headers goes upstream.
@@ -137,6 +158,40 @@ class UpstreamClient:
             headers = await asyncio.to_thread(request_headers, provider, self._environ)
             self._access[provider.name] = Access(headers, proxy_for(provider.base_url))
         return self._access[provider.name]
+
+
+class Answering:
+    """A 200 answer. What breaks it is an `UpstreamError`."""
+
+    def __init__(self, reply: Reply, host: str, asked: Asked) -> None:
+        self._reply = reply
+        self._host = host
+        self._asked = asked
+
+    async def flow(self, sink: Sink) -> bool:
+        """As `Reply.flow`. Raises `UpstreamError` when the connection breaks."""
+        try:
+            return await self._reply.flow(sink)
+        except OSError as error:
+            raise UpstreamError(named_failure(error, self._host, self._asked)) from error
+
+    async def drain(self) -> None:
+        """Read up to the end that the upstream has announced. One that does not come soon costs the connection only."""
+        with suppress(OSError):  # TimeoutError is an OSError
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._reply.flow(lambda _: True)
+
+
+async def read_body_of(reply: Reply, limit: int) -> bytes:
+    """The body, or its first bytes where there are more than `limit`. Raises OSError."""
+    body = bytearray()
+
+    def take(data: bytes) -> bool:
+        body.extend(data)
+        return len(body) < limit
+
+    await reply.flow(take)
+    return bytes(body)
 
 
 def proxy_for(url: str) -> str | None:
@@ -153,38 +208,37 @@ def proxy_for(url: str) -> str | None:
     return proxy
 
 
-async def _refusal(response: aiohttp.ClientResponse, asked: Asked) -> UpstreamError:
-    body = b""
-    with suppress(aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+async def _refusal(reply: Reply, asked: Asked) -> UpstreamError:
+    body = bytearray()
+
+    def take(data: bytes) -> bool:
+        body.extend(data)
+        return len(body) < MAX_ERROR_BYTES
+
+    with suppress(OSError):  # TimeoutError is an OSError; what has come by then has to do
         async with asyncio.timeout(ERROR_SECONDS):
-            while len(body) < MAX_ERROR_BYTES and (data := await response.content.readany()):
-                body += data
-    error = read_body(body)
-    failure = failure_of(response.status, response.headers, error, asked, time.time())
-    return UpstreamError(failure, response.status, error)
+            await reply.flow(take)
+    error = read_body(bytes(body))
+    failure = failure_of(reply.status, reply.headers, error, asked, time.time())
+    return UpstreamError(failure, reply.status, error)
 
 
 def named_failure(error: BaseException, host: str, asked: Asked) -> Failure:
-    """What aiohttp or the system raised, as a failure that says what to check."""
+    """What the system or the HTTP client raised, as a failure that says what to check."""
     text = str(error) or type(error).__name__
     return connection_failure(_kind(error), asked, text if host in text else f"{host}: {text}")
 
 
 _KINDS: tuple[tuple[type[BaseException], ConnectionKind], ...] = (
-    (aiohttp.ClientSSLError, "tls"),
     (ssl.SSLError, "tls"),
-    (aiohttp.ClientConnectorDNSError, "dns"),
     (socket.gaierror, "dns"),
     (TimeoutError, "timeout"),
     (ConnectionRefusedError, "refused"),
     (ConnectionResetError, "reset"),
     (BrokenPipeError, "reset"),
-    (aiohttp.ServerDisconnectedError, "reset"),
-    (aiohttp.ClientPayloadError, "reset"),
+    (BrokenReply, "reset"),
 )
 
 
 def _kind(error: BaseException) -> ConnectionKind:
-    """The cause: aiohttp wraps the system's error in one of its own."""
-    candidates = (error, getattr(error, "os_error", None))
-    return next((kind for known, kind in _KINDS if any(isinstance(c, known) for c in candidates)), "other")
+    return next((kind for known, kind in _KINDS if isinstance(error, known)), "other")

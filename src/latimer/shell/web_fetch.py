@@ -6,7 +6,6 @@ import asyncio
 import base64
 import html
 import importlib
-import importlib.util
 import logging
 import re
 
@@ -24,11 +23,6 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _log = logging.getLogger(__name__)
 for _name in ("trafilatura", "pypdf"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)  # they log URLs and words of pages: the user's business
-
-
-def can_read_pages() -> bool:
-    """Whether the extractor is installed."""
-    return importlib.util.find_spec("trafilatura") is not None
 
 
 async def fetch(egress: Egress, url: str, domains: Domains, rules: WebFetch, max_tokens: int | None) -> Page:

@@ -379,6 +379,14 @@ class BlockDelta(Struct, frozen=True):
     partial_json: str = ""
 
 
+class DeltaEvent(Struct, frozen=True):
+    """An event of a Messages stream, if it is a delta."""
+
+    type: str
+    delta: BlockDelta
+    index: int = 0
+
+
 class OutputBlock(Struct, frozen=True):
     """A block of an answer; `input` only in a whole message."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from latimer.dialects.chat.media import UNSEEN
+from latimer.dialects.media import UNSEEN
 from latimer.errors import Rejection
 from tests.dialects.chat.asking import Asked, Json, assistant, call, profile, result, system, text, user
 from tests.scenarios import files

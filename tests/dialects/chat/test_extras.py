@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from latimer.dialects.chat.extras import IMAGE, Extras
+from latimer.dialects.asides import IMAGE
+from latimer.dialects.chat.extras import Extras
 from latimer.wire import chat as wire
 
 
@@ -14,7 +15,7 @@ def fields(extras: Extras) -> list[tuple[str, str]]:
 
 def test_an_ordinary_answer_loses_nothing() -> None:
     extras = Extras()
-    extras.of_chunk(wire.Chunk(service_tier="default"))
+    extras.of_answer("default", None)
     extras.of_choice(wire.Choice(logprobs={}, content_filter_results={"hate": {"filtered": False}}))
     extras.of_usage(wire.CompletionUsage(1, 2, 3, wire.PromptTokensDetails(1), wire.CompletionTokensDetails(1, 0, 0)))
     assert extras.words(wire.ChoiceDelta(content="hi"), spoken=True) == ""
@@ -55,7 +56,7 @@ def test_images(images: Any, count: int) -> None:
 @pytest.mark.parametrize(("word", "tier"), [("priority", "priority"), ("fast", "priority"), ("flex", None), (7, None)])
 def test_tiers(word: Any, tier: str | None) -> None:
     extras = Extras()
-    extras.of_chunk(wire.Chunk(service_tier=word))
+    extras.of_answer(word, None)
     assert extras.tier == tier
 
 

@@ -3,24 +3,13 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from latimer.dialects.chat.reasoning import (
-    PREFIX,
-    ROOM_TO_THINK,
-    Sealed,
-    requested_effort,
-    route_mark,
-    seal,
-    unseal,
-)
-from tests.dialects.chat.asking import ROUTE, Asked, Json, assistant, call, parsed, profile, result, system, user
+from latimer.dialects.effort import ROOM_TO_THINK
+from latimer.dialects.sealing import Sealed, route_mark, seal
+from tests.dialects.chat.asking import ROUTE, Asked, Json, assistant, call, profile, result, user
 
 OFF = {"type": "disabled"}
 ADAPTIVE = {"type": "adaptive"}
-FIELDS = st.sampled_from(["reasoning_content", "reasoning", "reasoning_text", "reasoning_details", "think", "parts"])
-JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), st.lists, max_leaves=5)
 
 
 def budget(tokens: int) -> Json:
@@ -35,62 +24,16 @@ def thought(sealed: Sealed, shown: str = "") -> Json:
     return {"type": "thinking", "thinking": shown, "signature": seal(sealed)}
 
 
-@given(FIELDS, st.none() | st.text(), st.lists(st.dictionaries(st.text(), JSON), max_size=3), st.text(min_size=1))
-def test_what_is_sealed_comes_back(field: Any, text: str | None, details: list[Json], route: str) -> None:
-    sealed = Sealed(route_mark(route), field, text, details or None)
-    signature = seal(sealed)
-    assert set(signature) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-    assert unseal(signature, route) == sealed
-    assert unseal(signature, route + "x") is None
-
-
-@given(st.text() | st.binary().map(lambda data: PREFIX + data.hex()) | st.text().map(lambda text: PREFIX + text))
-def test_a_foreign_signature_is_nobodys(signature: str) -> None:
-    assert unseal(signature, ROUTE) is None
-
-
-def test_a_signature_that_would_unpack_to_gigabytes_is_nobodys() -> None:
-    assert unseal(seal(Sealed(route_mark(ROUTE), text="a" * 17 * 1024 * 1024)), ROUTE) is None
-
-
-@pytest.mark.parametrize(
-    ("fields", "wanted", "by"),
-    [
-        ({}, None, "thinking.type"),
-        ({"thinking": ADAPTIVE}, None, "thinking.type"),
-        ({"thinking": OFF}, "none", "thinking.type"),
-        ({"thinking": OFF, **effort("high")}, "none", "thinking.type"),
-        ({"thinking": {"type": "between_tools"}}, "none", "thinking.type"),
-        (effort("xhigh"), "xhigh", "output_config.effort"),
-        ({"thinking": ADAPTIVE, **effort("low")}, "low", "output_config.effort"),
-        ({"thinking": budget(1024)}, "low", "thinking.budget_tokens"),
-        ({"thinking": budget(4096)}, "medium", "thinking.budget_tokens"),
-        ({"thinking": budget(16384)}, "high", "thinking.budget_tokens"),
-        ({"thinking": budget(32768)}, "xhigh", "thinking.budget_tokens"),
-        ({"thinking": budget(20000), **effort("low")}, "low", "output_config.effort"),
-        ({"thinking": {"type": "adaptive", "budget_tokens": 0}}, None, "thinking.type"),
-    ],
-)
-def test_one_effort_from_many_fields(fields: Json, wanted: str | None, by: str) -> None:
-    found = requested_effort(parsed(**fields))
-    assert (found.effort, found.field) == (wanted, by)
-
-
-@pytest.mark.parametrize(
-    ("said", "wanted"),
-    [
-        (["a", system("s", output_config={"effort": "low"})], "low"),
-        (["a", system("s", output_config={"effort": "low"}), system("t")], "low"),
-        (["a", system("s", output_config={"effort": "low"}), assistant("x"), "b"], "high"),
-    ],
-)
-def test_a_turn_may_set_its_own_effort(said: list[Any], wanted: str) -> None:
-    assert requested_effort(parsed(*said, **effort("high"))).effort == wanted
-
-
 SWITCH = {"control": "thinking_type", "efforts": {"none": "", "low": "low", "medium": "", "high": "high"}}
 BUDGET = {"budget_field": "thinking_budget"}
-FIELDS_OF_CONTROL = {"reasoning_effort", "reasoning", "thinking", "enable_thinking", "thinking_budget"}
+FIELDS_OF_CONTROL = {
+    "reasoning_effort",
+    "reasoning",
+    "thinking",
+    "enable_thinking",
+    "thinking_budget",
+    "chat_template_kwargs",
+}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +60,36 @@ FIELDS_OF_CONTROL = {"reasoning_effort", "reasoning", "thinking", "enable_thinki
         (SWITCH, effort("medium"), {"thinking": {"type": "enabled"}}, {"output_config.effort"}),
         ({"control": "enable_thinking"}, effort("high"), {"enable_thinking": True}, {"output_config.effort"}),
         ({"control": "enable_thinking"}, {"thinking": OFF}, {"enable_thinking": False}, set()),
+        (
+            {"control": "enable_thinking_and_effort"},
+            effort("high"),
+            {"enable_thinking": True, "reasoning_effort": "high"},
+            set(),
+        ),
+        ({"control": "enable_thinking_and_effort"}, {"thinking": OFF}, {"enable_thinking": False}, set()),
+        (
+            {"control": "chat_template_kwargs", "template_switch": "thinking"},
+            effort("high"),
+            {"chat_template_kwargs": {"thinking": True}, "reasoning_effort": "high"},
+            set(),
+        ),
+        (
+            {"control": "chat_template_kwargs"},
+            {"thinking": OFF},
+            {"chat_template_kwargs": {"enable_thinking": False}},
+            set(),
+        ),
+        ({"control": "reasoning_enabled"}, {"thinking": ADAPTIVE}, {"reasoning": {"enabled": True}}, set()),
+        ({"control": "reasoning_enabled"}, {"thinking": OFF}, {"reasoning": {"enabled": False}}, set()),
+        ({"control": "reasoning_enabled"}, {}, {}, set()),
+        (
+            SWITCH | {"thinking_fields": {"clear_thinking": False}},
+            {"thinking": ADAPTIVE},
+            {"thinking": {"type": "enabled", "clear_thinking": False}},
+            set(),
+        ),
+        (SWITCH | {"thinking_fields": {"keep": "all"}}, {"thinking": OFF}, {"thinking": {"type": "disabled"}}, set()),
+        ({"control": "none", "extra_body": {"reasoning": {"split": True}}}, {}, {"reasoning": {"split": True}}, set()),
         (
             {"control": "enable_thinking", **BUDGET},
             {"thinking": budget(5000)},

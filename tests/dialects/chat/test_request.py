@@ -268,3 +268,18 @@ def test_the_mark_of_the_request_stands_at_its_end(said: list[Json], place: tupl
 def test_a_mark_on_the_last_part_is_enough() -> None:
     asked = Asked(user(marked(text("a"))), rules=profile(cache={"cache_control": "pass"}), cache_control=ENDED)
     assert asked.messages[-1]["content"] == [marked(text("a"))]
+
+
+@pytest.mark.parametrize(("said", "sent"), [(0, 0.01), (0.01, 0.01), (1, 1)])
+def test_the_least_temperature(said: float, sent: float) -> None:
+    asked = Asked("hi", rules=profile(request={"least_temperature": 0.01}), temperature=said)
+    assert asked.body["temperature"] == sent
+    assert ("temperature" in asked.lost) is (said != sent)
+
+
+def test_what_is_not_taken_while_the_model_thinks() -> None:
+    rules = profile(request={"drop_when_thinking": ["temperature"]}, reasoning={"efforts": {"none": "none"}})
+    thinking = Asked("hi", rules=rules, temperature=1, top_p=0.5, thinking={"type": "adaptive"}, max_tokens=4096)
+    assert ("temperature" in thinking.body, thinking.body["top_p"]) == (False, 0.5)
+    assert "temperature" in thinking.lost
+    assert Asked("hi", rules=rules, temperature=1, thinking={"type": "disabled"}).body["temperature"] == 1

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from msgspec import Raw, json
 
-from latimer.dialects.chat.segments import CallFinder, Segment, merge_details, part_texts
+from latimer.dialects.chat.segments import CallFinder, merge_details, part_texts
+from latimer.dialects.segments import Segment
 from latimer.wire.chat import FunctionDelta, ToolCallDelta
 
 Fragment = tuple[int | None, str | int | None, str | None, str]

@@ -1,16 +1,11 @@
-"""Tools: names, ids and schemas that every server takes, and which tools the model is shown."""
+"""Tools: schemas that every server takes, and which tools the model is shown."""
 
-import re
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from latimer.dialects.chat.tools import LEGAL_NAME, CallIds, hash_text, restored_names, upstream_name
 from latimer.errors import Rejection
-from latimer.profile import ToolRules
-from tests.dialects.chat.asking import Asked, Json, assistant, call, parsed, profile, result, system, tool, user
+from tests.dialects.chat.asking import Asked, Json, assistant, call, profile, result, system, tool, user
 
 LATER: Json = {"defer_loading": True}
 
@@ -25,42 +20,6 @@ def found(*tools: str) -> Json:
 
 def change(kind: str, name: str) -> Json:
     return system({"type": kind, "tool": {"type": "tool_reference", "name": name}})
-
-
-@given(st.text(min_size=1, max_size=130))
-def test_every_name_becomes_legal_and_comes_back(name: str) -> None:
-    sent = upstream_name(name)
-    assert LEGAL_NAME.fullmatch(sent)
-    request = parsed(tools=[tool(name)])
-    assert restored_names(request).get(sent, sent) == request.tools[0].name
-
-
-def test_names_that_begin_alike_stay_apart() -> None:
-    long = ["mcp__server__" + "x" * 80 + end for end in "ab"]
-    assert len({upstream_name(name) for name in long}) == 2
-
-
-def test_names_of_earlier_calls_come_back_too() -> None:
-    assert restored_names(parsed("go", assistant(call("toolu_A", "gone.tool")), user(result("toolu_A")))) == {
-        upstream_name("gone.tool"): "gone.tool"
-    }
-
-
-@given(
-    st.lists(st.text(min_size=1, max_size=70), min_size=1, max_size=20),
-    st.sampled_from(["[A-Za-z0-9_-]{1,40}", "[A-Za-z0-9]{9}"]),
-)
-def test_ids_are_legal_unique_and_the_same_every_turn(ids: list[str], pattern: str) -> None:
-    rules = ToolRules(id_pattern=pattern)
-    sent, again = CallIds(rules), CallIds(rules)
-    made = [sent.take(each) for each in ids]
-    assert all(re.fullmatch(pattern, each) for each in made)
-    assert len(set(made)) == len(ids)
-    assert [again.take(each) for each in ids[:5]] == made[:5]
-
-
-def test_hashes_are_stable_across_processes() -> None:
-    assert hash_text("functions.Bash:0", 9) == "vuVSbYOp6"
 
 
 BARE: Json = {"type": "object", "properties": {}}
@@ -278,3 +237,40 @@ def test_what_a_tool_loses_is_reported() -> None:
     asked = Asked(tools=[given])
     assert asked.body["tools"][0]["function"]["description"] == 'D.\n\nExamples: [{"a":1}]'
     assert asked.lost == {"tools.0.strict", "tools.0.input_examples", "tools.0.cache_control"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({"thinking": {"type": "disabled"}}, {"type": "function", "function": {"name": "Bash"}}),
+        ({"thinking": {"type": "adaptive"}}, "auto"),
+        ({}, "auto"),
+    ],
+)
+def test_a_choice_that_is_taken_only_without_thinking(fields: Json, sent: Any) -> None:
+    rules = profile(
+        tools={"choices_when_thinking": ["auto", "none"]},
+        reasoning={"control": "thinking_type", "efforts": {"none": ""}},
+    )
+    asked = Asked(
+        "hi", rules=rules, tools=[tool()], tool_choice={"type": "tool", "name": "Bash"}, max_tokens=4096, **fields
+    )
+    assert asked.body["tool_choice"] == sent
+    assert ("tool_choice" in asked.lost) is (sent == "auto")
+
+
+def test_fields_that_go_with_tools_only() -> None:
+    rules = profile(tools={"extra_body": {"tool_stream": True}})
+    assert Asked("hi", rules=rules, tools=[tool()]).body["tool_stream"] is True
+    assert "tool_stream" not in Asked("hi", rules=rules).body
+
+
+def test_a_history_with_calls_may_need_a_tool() -> None:
+    rules = profile(tools={"needed_by_history": True})
+    history = ("go", assistant(call("toolu_A")), user(result("toolu_A")))
+    asked = Asked(*history, rules=rules)
+    assert [each["function"]["name"] for each in asked.body["tools"]] == ["no_tools"]
+    assert "tools" in asked.lost
+    assert "tools" not in Asked(*history).body
+    assert "tools" not in Asked("hi", rules=rules).body
+    assert [each["function"]["name"] for each in Asked(*history, rules=rules, tools=[tool()]).body["tools"]] == ["Bash"]

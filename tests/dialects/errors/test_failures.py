@@ -303,6 +303,7 @@ def test_a_full_window_refused_without_a_word() -> None:
     ("source", "words"),
     [
         ("env:MINIMAX_API_KEY", "refused the key from the environment variable MINIMAX_API_KEY"),
+        ("env:ZAI_API_KEY|ZHIPU_API_KEY", "refused the key from the environment variable ZAI_API_KEY or ZHIPU_API_KEY"),
         ("keyring:mm", "refused the key from the keyring entry mm"),
         ("file:/home/me/key", "refused the key from the file /home/me/key"),
         ("command:pass show mm --token=abc123", "refused the key that the command of api_key printed"),

@@ -128,10 +128,16 @@ def test_stop_reasons(given: str | None, reason: str) -> None:
     assert last.reason == reason
 
 
+def test_an_event_of_an_unknown_type_is_passed_over() -> None:
+    """As the API's reference asks of its readers."""
+    assert read(START, {"type": "of_2028"}, ENDING, {"type": "of_2029"}, STOP) == [BEGUN, DONE]
+
+
 @pytest.mark.parametrize(
     "events",
     [
-        (TEXT,),
+        (delta(type="text_delta", text="x"),),
+        (opened({"type": "text"}, 1),),
         (START, START),
         (START, delta(type="text_delta", text="x")),
         (START, opened({"type": "text"}, 1)),
@@ -141,7 +147,6 @@ def test_stop_reasons(given: str | None, reason: str) -> None:
         (START, TEXT, ENDING),
         (START, STOP),
         (START, ENDING, TEXT),
-        (START, {"type": "of_2028"}),
     ],
 )
 def test_what_is_out_of_order_ends_in_a_failure(events: tuple[dict[str, Any], ...]) -> None:
@@ -151,6 +156,12 @@ def test_what_is_out_of_order_ends_in_a_failure(events: tuple[dict[str, Any], ..
 @pytest.mark.parametrize("events", [(), (START,), (START, TEXT), (START, TEXT, closed()), (START, ENDING)])
 def test_what_is_cut_ends_in_a_failure(events: tuple[dict[str, Any], ...]) -> None:
     assert failed(*events) == "the stream ended before message_stop"
+
+
+def test_a_missing_start_is_put_right() -> None:
+    """llama.cpp leaves it out where the answer's first token is half of a character."""
+    rest = [BlockStart(0, Text()), BlockStop(0), Finish("stop", Usage(0, 4))]
+    assert read(TEXT, closed(), ENDING, STOP) == [Start("", ""), *rest]
 
 
 def test_an_error_event_ends_it() -> None:

@@ -1,51 +1,24 @@
-"""What an answer holds beside its words and calls. Most of it has no place in Messages, so it is reported."""
+"""What a chat answer holds beside its words and calls. Most of it has no place in Messages, so it is reported."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from latimer.events import Tier
-from latimer.report import Action, Loss
+from latimer.dialects.asides import IMAGE, Asides
 from latimer.wire import chat as wire
 
-IMAGE = "[image generated, which cannot be shown here]"
 
-TIERS: dict[str, Tier] = {
-    "priority": "priority",
-    "fast": "priority",
-    "ultrafast": "priority",
-    "batch": "batch",
-}
-"""OpenAI's `service_tier` in Anthropic's words; every other one is standard."""
-
-
-class Extras:
-    """Seen chunk by chunk; `losses` is each loss once, first seen first."""
+class Extras(Asides):
+    """Seen chunk by chunk. `filtered` is what Azure's filter has found, in words."""
 
     def __init__(self) -> None:
-        self.tier: Tier | None = None
+        super().__init__()
         self.filtered = ""
-        self._losses: dict[str, Loss] = {}
-
-    @property
-    def losses(self) -> tuple[Loss, ...]:
-        return tuple(self._losses.values())
-
-    def lose(self, field: str, why: str, action: Action = "approximated") -> None:
-        """Report a field, which may come in many chunks, once."""
-        self._losses.setdefault(field, Loss(field, action, why))
-
-    def of_chunk(self, chunk: wire.Chunk) -> None:
-        """What stands beside the choices."""
-        if isinstance(chunk.service_tier, str):
-            self.tier = TIERS.get(chunk.service_tier)
-        if chunk.moderation:
-            self._drop("moderation", "Messages has no place for it")
 
     def of_choice(self, choice: wire.Choice) -> None:
         """What stands beside the message. Azure names there what its filter has found, most often nothing."""
         if choice.logprobs:
-            self._drop("choices.0.logprobs", "they were not asked for, and Messages has no place for them")
+            self.drop("choices.0.logprobs", "they were not asked for, and Messages has no place for them")
         results = choice.content_filter_results
         if isinstance(results, dict):
             found = [name for name, result in results.items() if isinstance(result, dict) and result.get("filtered")]
@@ -54,13 +27,13 @@ class Extras:
 
     def other_choice(self, choice: wire.Choice) -> None:
         """Only one answer is ever asked for."""
-        self._drop(f"choices.{choice.index}", "only one answer was asked for")
+        self.drop(f"choices.{choice.index}", "only one answer was asked for")
 
     def words(self, message: wire.ChoiceDelta, *, spoken: bool) -> str:
         """Text for what is no text: the transcript of audio, unless the words came as well, and a mark for images."""
         said = ""
         if message.annotations:
-            self._drop("choices.0.message.annotations", "citations have no place without Anthropic's search results")
+            self.drop("choices.0.message.annotations", "citations have no place without Anthropic's search results")
         if message.audio:
             transcript = message.audio.get("transcript") if isinstance(message.audio, dict) else None
             told = "its transcript is the text" if transcript or spoken else "it has no transcript"
@@ -85,7 +58,4 @@ class Extras:
 
     def _count(self, field: str, tokens: Any) -> None:
         if tokens:
-            self._drop(field, "Messages does not count them apart")
-
-    def _drop(self, field: str, why: str) -> None:
-        self.lose(field, why, "dropped")
+            self.drop(field, "Messages does not count them apart")

@@ -1,50 +1,14 @@
-"""Segments: the blocks of an answer while they are being read.
-
-Chat Completions has no brackets, so the decoder infers them. At most one segment is open on the hub; the others wait
-with what has arrived for them. An open tool call gives way only when its JSON is complete, so that calls which a server
-interleaves still come out one after the other.
-"""
+"""Which call a fragment belongs to, and the parts that reasoning comes in: Chat Completions has no brackets."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Raw, json
 
+from latimer.dialects.arguments import is_object
+from latimer.dialects.segments import Kind, Segment
 from latimer.wire import chat as wire
-
-from .arguments import is_object
-
-Kind = Literal["text", "reasoning", "call"]
-
-
-class Segment:
-    """One block in the making. `parts` holds what has arrived, for calls and for segments that wait."""
-
-    __slots__ = ("details", "extra", "field", "id", "kind", "name", "number", "parts", "started")
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-        self.parts: list[str] = []
-        self.started = False
-        # of reasoning
-        self.field = ""
-        self.details: list[dict[str, Any]] = []
-        # of calls
-        self.number: int | None = None
-        self.id = ""
-        self.name = ""
-        self.extra: Raw = wire.NULL
-
-    @property
-    def text(self) -> str:
-        """All that has arrived."""
-        return "".join(self.parts)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the next segment may open: text and reasoning end when another begins, a call with its JSON."""
-        return self.kind != "call" or (bool(self.name) and is_object(self.text))
 
 
 class CallFinder:

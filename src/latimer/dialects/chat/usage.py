@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latimer.dialects.counts import hub_usage
 from latimer.events import Usage
 from latimer.wire import chat as wire
 
@@ -19,12 +20,7 @@ def decode_usage(usage: wire.CompletionUsage) -> Usage:
     """The hub's counts: the whole prompt as input, reasoning within output."""
     prompt, output = usage.prompt_tokens or 0, usage.completion_tokens or 0
     read, write = _cache_read(usage), _cache_write(usage)
-    reasoning = _reasoning(usage)
-    if reasoning and usage.total_tokens == prompt + output + reasoning:
-        output += reasoning  # xAI counts reasoning beside the completion
-    if read > prompt:
-        prompt += read + write  # providers with Anthropic's habit of counting cached tokens apart
-    return Usage(prompt, output, read, min(write, prompt - read), min(reasoning, output))
+    return hub_usage(prompt, output, total=usage.total_tokens, read=read, write=write, reasoning=_reasoning(usage))
 
 
 def encode_usage(usage: Usage) -> dict[str, object]:

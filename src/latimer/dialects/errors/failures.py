@@ -186,7 +186,7 @@ def _key(asked: Asked) -> tuple[str, str]:
     """Which key was refused and what to check, told from its source alone."""
     scheme, _, name = asked.key_source.partition(":")
     # A key pasted where its variable's name belongs is a likely mistake.
-    name = redacted(name)
+    name = redacted(name).replace("|", " or ")
     places = {
         "env": (f"the key from the environment variable {name}", f"Check the value of {name}."),
         "keyring": (f"the key from the keyring entry {name}", "Check the entry."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Raw, json
 
 from latimer.errors import STATUS, ErrorType, Failure
@@ -40,10 +42,24 @@ FINISH_REASON: dict[str, FinishReason] = {
     "model_context_window_exceeded": "context_window",
 }
 
+EVENTS = frozenset(
+    {
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "error",
+    }
+)
+"""Types of events that mean something; `ping`, and what may come to be, means nothing."""
+
 TIERS: dict[str, Tier] = {"priority": "priority", "batch": "batch"}
 
 _event: json.Decoder[wire.StreamEvent] = json.Decoder(wire.StreamEvent)
 _delta: json.Decoder[wire.BlockDelta] = json.Decoder(wire.BlockDelta)
+_delta_event: json.Decoder[wire.DeltaEvent] = json.Decoder(wire.DeltaEvent)
 _stop: json.Decoder[wire.StopDelta] = json.Decoder(wire.StopDelta)
 _message: json.Decoder[wire.Message] = json.Decoder(wire.Message)
 _block: json.Decoder[wire.OutputBlock] = json.Decoder(wire.OutputBlock)
@@ -64,55 +80,88 @@ def decode_usage(usage: wire.MessageUsage, start: Usage = Usage()) -> Usage:  # 
     return Usage(prompt, output, read, write, reasoning, searches, fetches)
 
 
-class StreamDecoder:
-    """Bytes in, events out. Blocks must come bracketed and in order, or the answer ends in a Failure."""
+class MessageEvents:
+    """The data of one event of a stream after the other in, the hub's events out.
 
-    def __init__(self) -> None:
-        self._sse = sse.Decoder()
+    Blocks must come bracketed and in order, or the answer ends in a Failure. Events of types that are not known are
+    passed over, as the API's reference asks. `fails` reads an error that the upstream tells in the stream; `route` is
+    who failed.
+    """
+
+    def __init__(self, fails: Callable[[bytes], Failure] | None = None, route: str = "") -> None:
+        self._fails = fails or _read_failure
+        self._prefix = f"{route}: " if route else ""
         self._usage = Usage()
         self._state = "IDLE"
         self._index = -1
         self._block: Block = Text()
         self._finish: Finish | None = None
 
+    @property
+    def finished(self) -> bool:
+        """Never while the answer is not done: only `message_stop` says that it is whole."""
+        return False
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is over, one way or the other."""
+        return self._state == "DONE"
+
     def decode(self, data: bytes) -> list[Event]:
-        """The events that these bytes cause."""
-        try:
-            received = self._sse.decode(data)
-        except sse.EventTooLarge as error:
-            return self._broken(str(error))
-        return [event for message in received for event in self._message(message)]
-
-    def flush(self) -> list[Event]:
-        """The last events; an answer without its `message_stop` was cut."""
-        events = [event for message in self._sse.flush() for event in self._message(message)]
-        if self._state != "DONE":
-            events += self._broken("the stream ended before message_stop")
-        return events
-
-    def _message(self, message: sse.ServerSentEvent) -> list[Event]:
-        if self._state == "DONE" or not message.data.strip():
+        """The events that the data of one event of the stream causes."""
+        if self._state == "DONE" or not data.strip():
             return []
         try:
-            return self._translate(decode_mended(_event, message.data))
+            return self._translate(decode_mended(_event, data), data)
         except UNREADABLE as error:
-            return self._broken(f"an event that is not Messages: {error}")
+            return self.broken(f"an event that is not Messages: {error}")
 
-    def _translate(self, event: wire.StreamEvent) -> list[Event]:
+    def is_delta(self, data: bytes) -> bool:
+        """Whether the data is that of a delta of the open block, of which nothing but its words is to be known."""
+        if self._state != "BLOCK":
+            return False
+        try:
+            event = _delta_event.decode(data)
+        except UNREADABLE:
+            return False
+        return event.type == "content_block_delta" and event.index == self._index
+
+    def flush(self, *, complete: bool = False) -> list[Event]:
+        """The last events; an answer without its `message_stop` was cut, even if something says that it is complete."""
+        return self.broken(f"the stream ended {'with [DONE], ' if complete else ''}before message_stop")
+
+    def fail(self, failure: Failure) -> list[Event]:
+        """End the answer with a failure, unless it is over."""
+        if self._state == "DONE":
+            return []
+        self._state = "DONE"
+        return [failure]
+
+    def whole(self, events: list[Event]) -> list[Event]:
+        """A whole answer is all there is."""
+        self._state = "DONE"
+        return events
+
+    def broken(self, what: str) -> list[Event]:
+        """End the answer with what is wrong with it."""
+        return self.fail(Failure("api_error", self._prefix + what))
+
+    def _translate(self, event: wire.StreamEvent, data: bytes) -> list[Event]:
         match (self._state, event.type):
-            case (_, "ping"):
-                return []
             case (_, "error"):
-                self._state = "DONE"
-                return [_failure(event.error)]
+                return self.fail(self._fails(data))
             case ("IDLE", "message_start") if event.message:
                 self._state = "OPEN"
                 self._usage = decode_usage(event.message.usage)
                 return [Start(event.message.id, event.message.model, self._usage)]
+            case ("IDLE", "content_block_start"):
+                # llama.cpp leaves the start out where the first token is half of a character.
+                self._state = "OPEN"
+                return [Start("", ""), *self._translate(event, data)]
             case ("OPEN", "content_block_start") if event.index == self._index + 1 and not self._finish:
-                self._state, self._index = "BLOCK", event.index
-                self._block = decode_block(event.content_block)
-                return [BlockStart(event.index, self._block)]
+                block = decode_block(event.content_block)
+                self._state, self._index, self._block = "BLOCK", event.index, block
+                return [BlockStart(event.index, block)]
             case ("BLOCK", "content_block_delta") if event.index == self._index:
                 return [_decode_delta(event.index, event.delta, self._block)]
             case ("BLOCK", "content_block_stop") if event.index == self._index:
@@ -125,14 +174,31 @@ class StreamDecoder:
             case ("OPEN", "message_stop") if self._finish:
                 self._state = "DONE"
                 return [self._finish]
+            case (_, kind) if kind not in EVENTS:
+                return []
             case _:
-                return self._broken(f"{event.type} out of order")
+                return self.broken(f"{event.type} out of order")
 
-    def _broken(self, what: str) -> list[Event]:
-        if self._state == "DONE":
-            return []
-        self._state = "DONE"
-        return [Failure("api_error", what)]
+
+class StreamDecoder:
+    """Bytes of a stream in, events out."""
+
+    def __init__(self) -> None:
+        self._sse = sse.Decoder()
+        self._events = MessageEvents()
+
+    def decode(self, data: bytes) -> list[Event]:
+        """The events that these bytes cause."""
+        try:
+            received = self._sse.decode(data)
+        except sse.EventTooLarge as error:
+            return self._events.broken(str(error))
+        return [event for message in received for event in self._events.decode(message.data)]
+
+    def flush(self) -> list[Event]:
+        """The last events; an answer without its `message_stop` was cut."""
+        events = [event for message in self._sse.flush() for event in self._events.decode(message.data)]
+        return events + self._events.flush()
 
 
 def decode_response(body: bytes) -> list[Event]:
@@ -140,7 +206,7 @@ def decode_response(body: bytes) -> list[Event]:
     try:
         envelope = decode_mended(_event, body) if b'"error"' in body else None
         if envelope and envelope.type == "error":
-            return [_failure(envelope.error)]
+            return [_read_failure(body)]
         message = decode_mended(_message, body)
         usage = decode_usage(message.usage)
         events: list[Event] = [Start(message.id, message.model, usage)]
@@ -199,7 +265,9 @@ def _finish(stop: wire.StopDelta, usage: Usage, tier: str | None) -> Finish:
     return Finish(reason, usage, stop.stop_sequence, explanation, TIERS.get(tier or ""))
 
 
-def _failure(error: wire.ErrorBody | None) -> Failure:
+def _read_failure(data: bytes) -> Failure:
+    """An error in Messages' own words."""
+    error = decode_mended(_event, data).error
     if error is None:
         return Failure("api_error", "an error event without an error")
     known: dict[str, ErrorType] = {kind: kind for kind in STATUS}

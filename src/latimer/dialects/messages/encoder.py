@@ -119,7 +119,7 @@ class StreamEncoder:
         self._index = -1
         self._muted = False
         self._hidden = False
-        self._started = False
+        self.started = False
         self._uncounted = 0
 
     def encode(self, event: Event) -> bytes:
@@ -146,9 +146,9 @@ class StreamEncoder:
 
     def start(self, usage: Usage) -> bytes:
         """`message_start`, once: the gateway may need it before the upstream has said a word."""
-        if self._started:
+        if self.started:
             return b""
-        self._started = True
+        self.started = True
         return _event("message_start", {"message": _message(self._heading, [], None, usage) | self.slots.message})
 
     def _compaction(self) -> bytes:

@@ -189,10 +189,10 @@ def _system(system: str | list[Raw] | None, losses: list[Loss]) -> list[wire.Tex
         blocks = [wire.TextBlock(system)]
     else:
         blocks = [admit(raw, wire.TextBlock, f"system.{i}", losses) for i, raw in enumerate(system or [])]
-    return [replace(b, text=_unbilled(b.text)) if b.text.startswith(BILLING_HEADER) else b for b in blocks]
+    return [replace(b, text=unbilled(b.text)) if b.text.startswith(BILLING_HEADER) else b for b in blocks]
 
 
-def _unbilled(text: str) -> str:
+def unbilled(text: str) -> str:
     """What follows the billing line: nothing where it has a block of its own."""
     return text.partition("\n")[2].lstrip("\n")
 

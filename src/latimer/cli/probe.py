@@ -1,0 +1,214 @@
+"""`latimer probe`: ask upstreams what they can do, and keep the answers."""
+
+# Imports inside the command are the point of this module.
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latimer.errors import LatimerError, Rejection
+
+from .options import (
+    API_KEY_ENV,
+    AS_JSON,
+    CONFIG,
+    DIALECT,
+    MODEL,
+    STATE_DIR,
+    UPSTREAM,
+    as_json,
+    in_loop,
+    load,
+    log_to,
+    option,
+    options,
+    state_directory,
+)
+
+if TYPE_CHECKING:
+    from latimer.policy.config import Config
+    from latimer.policy.presets import Overlay
+    from latimer.policy.probing.interview import Budget
+    from latimer.policy.probing.questions import Question
+    from latimer.policy.routing import Route
+    from latimer.shell.probe import Known, Probed
+    from latimer.shell.state import Store
+    from latimer.shell.upstream import UpstreamClient
+
+    Outcome = Probed | Rejection
+
+YES = option("--yes", "Do not ask before requests are sent.", is_flag=True)
+BUDGET = option(
+    "--budget",
+    "The most requests for one model.",
+    type=click.IntRange(min=1),
+    default=48,
+    show_default=True,
+    metavar="N",
+)
+
+
+@click.command("probe", short_help="Ask a provider what its models can do.")
+@click.argument("route", default="", metavar="[ROUTE]")
+@options(CONFIG, UPSTREAM, MODEL, DIALECT, API_KEY_ENV, BUDGET, YES, STATE_DIR, AS_JSON)
+def probe(
+    route: str, config: Path | None, budget: int, yes: bool, state_dir: Path | None, json: bool, **said: Any
+) -> int:
+    """Ask a provider what a model of its can do, keep the answers, and show them.
+
+    ROUTE is provider/model, or any id that is routed; without it, every routed model is asked. Before requests are
+    sent, the most that they can take is shown. What is found counts from then on, below your own rules.
+    """
+    from latimer.shell.state import Store
+
+    # What fails is told below, in one sentence and not twice.
+    log_to(Path(os.devnull), "error")
+    outcomes = in_loop(_probe, load(config, said), Store(state_directory(state_dir)), route, budget, yes)
+    if json:
+        click.echo(as_json({"routes": [_as_data(name, outcome) for name, outcome in outcomes]}))
+    else:
+        for name, outcome in outcomes:
+            _show(name, outcome)
+    return 1 if any(isinstance(outcome, Rejection) for _, outcome in outcomes) else 0
+
+
+async def _probe(settings: Config, store: Store, named: str, most: int, yes: bool) -> list[tuple[str, Outcome]]:
+    import asyncio
+
+    from latimer.policy.probing.interview import budget
+    from latimer.shell.upstream import UpstreamClient
+
+    learned = await asyncio.to_thread(_learned, store, settings)
+    client = UpstreamClient(settings.server, os.environ)
+    try:
+        limit = budget(most)
+        plan = await _plan(client, _routes(settings, named, learned), learned, limit)
+        _state(plan, limit)
+        _permit([route for route, _ in plan], yes)
+        return [(route.name, await _outcome(client, store, route, known)) for route, known in plan]
+    finally:
+        await client.close()
+
+
+def _learned(store: Store, settings: Config) -> dict[str, Overlay]:
+    from latimer.policy.knowledge import overlays
+    from latimer.shell.probe import unprobed
+
+    return overlays(settings, unprobed(store.read()))
+
+
+def _routes(settings: Config, named: str, learned: dict[str, Overlay]) -> list[Route]:
+    """The route that is named, else all of them."""
+    from latimer.errors import ConfigError
+    from latimer.policy.routing import route_names, routes_for
+
+    names = [named] if named else route_names(settings)
+    try:
+        return [routes_for(settings, name, learned)[0] for name in names]
+    except Rejection as rejection:
+        raise ConfigError(rejection.failure.message) from None
+
+
+async def _plan(
+    client: UpstreamClient, routes: Sequence[Route], learned: dict[str, Overlay], limit: Budget
+) -> list[tuple[Route, Known]]:
+    """Each route with what is known of it without a token spent."""
+    from latimer.shell.probe import Known, ask_list
+
+    return [
+        (route, Known(await ask_list(client, route), learned.get(route.name, {}), limit.requests)) for route in routes
+    ]
+
+
+def _state(plan: Sequence[tuple[Route, Known]], limit: Budget) -> None:
+    """What it takes at most, before anything is spent."""
+    for route, known in plan:
+        text = (
+            f"{route.name} at {route.provider.base_url}: at most {limit.requests} small requests, together at most "
+            f"{limit.input_tokens:,} tokens of prompts and {limit.output_tokens:,} of answers"
+        )
+        own = route.profile.prices
+        prices = own if own.input is not None else known.told.prices
+        if prices and prices.input is not None and prices.output is not None:
+            cost = (limit.input_tokens * prices.input + limit.output_tokens * prices.output) / 1e6
+            text += f", which cost ${cost:.3f}"
+        click.echo(text, err=True)
+
+
+def _permit(routes: Sequence[Route], yes: bool) -> None:
+    """Raises UsageError or Abort when it is not permitted to spend anything."""
+    from urllib.parse import urlsplit
+
+    from latimer.policy.config import is_loopback
+
+    if yes:
+        return
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm("Go on?", default=True, abort=True, err=True)
+    elif not all(is_loopback(urlsplit(route.provider.base_url).hostname or "") for route in routes):
+        raise click.UsageError("nobody is there to be asked, and this may cost money: add --yes (LATIMER_YES=1)")
+
+
+async def _outcome(client: UpstreamClient, store: Store, route: Route, known: Known) -> Outcome:
+    import asyncio
+
+    from latimer.shell.probe import keep, probe
+
+    def heard(number: int, question: Question) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\x1b[K{route.name}: {number}/{known.requests} {question.about}", nl=False, err=True)
+
+    try:
+        done = await probe(client, route, known, heard)
+    except Rejection as rejection:
+        return rejection
+    finally:
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", nl=False, err=True)
+    try:
+        await asyncio.to_thread(keep, store, route, done)
+    except OSError as error:
+        raise LatimerError(f"{store.path} could not be written: {error.strerror}") from None
+    return done
+
+
+def _as_data(name: str, outcome: Outcome) -> dict[str, Any]:
+    import msgspec
+
+    if isinstance(outcome, Rejection):
+        return {"route": name, "error": outcome.failure.message}
+    found = outcome.found
+    return {
+        "route": name,
+        "requests": outcome.requests,
+        "dialect": found.dialect,
+        "results": msgspec.to_builtins(found.results),
+        "overlay": msgspec.to_builtins(found.overlay),
+        "reasons": list(found.reasons),
+    }
+
+
+def _show(name: str, outcome: Outcome) -> None:
+    if isinstance(outcome, Rejection):
+        click.echo(outcome.failure.message, err=True)
+        return
+    found = outcome.found
+    click.echo(f"{name}, {outcome.requests} requests")
+    rows = [
+        (result.capability, result.answer, result.evidence, ", ".join(map(str, result.requests)))
+        for result in found.results
+    ]
+    table = [("capability", "answer", "evidence", "request"), *rows]
+    first, second = (max(len(row[column]) for row in table) for column in (0, 1))
+    for capability, answer, evidence, requests in table:
+        numbers = f"  [{requests}]" if requests else ""
+        click.echo(f"  {capability:<{first}}  {answer:<{second}}  {evidence}{numbers}")
+    for reason in found.reasons or ("nothing that was not known",):
+        click.echo(f"  kept: {reason}")
