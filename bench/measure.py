@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import client, proxies
@@ -22,7 +22,6 @@ NEED_FRESH = ("start", "start cpu", "resident", "resident per stream")
 KEEPS_UP = 0.9  # of the upstream's pace; below, the proxy held the streams up
 _AFTER_A_FAILURE = 60.0  # seconds to finish what nobody waits for any more
 _WARM = [Workload("", "cpu per token", connections=32, tokens=20, rate=50), Workload("", "cpu per request", 8, 10)]
-_ONE_STREAM = Workload("", "cpu per token", tokens=2)
 Key = tuple[str, str]  # (workload, proxy)
 
 
@@ -129,7 +128,7 @@ def put(workload: Workload, process: Process) -> dict[str, Any]:
 
 
 def _pace(workload: Workload, result: dict[str, Any]) -> float:
-    return min(workload.paced_seconds / result["seconds"], 1.0) if workload.rate else 1.0
+    return min(workload.paced_seconds / result["whole"], 1.0) if workload.rate else 1.0
 
 
 def _cpu(workload: Workload, process: Process) -> tuple[float, float]:
@@ -149,7 +148,7 @@ def _stall(workload: Workload, process: Process) -> tuple[float, float]:
 
 
 def _peak_resident(workload: Workload, process: Process) -> tuple[float, float]:
-    put(_ONE_STREAM, process)  # what is loaded with the first request is no part of a stream
+    put(replace(workload, connections=1), process)  # what is loaded with the first request is no part of a stream
     before = peak = process.resident()
     load = _start_client(workload.load(process))
     while load.poll() is None:

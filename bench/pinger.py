@@ -12,6 +12,8 @@ import socket
 import sys
 import time
 
+from bench.client import LENGTH
+
 INTERVAL = 0.002  # seconds between two questions
 
 
@@ -24,11 +26,23 @@ def ping(port: int, path: str) -> list[float]:
         while not select.select([sys.stdin], [], [], INTERVAL)[0]:
             began = time.perf_counter()
             connection.sendall(request)
-            answer = connection.recv(65536)  # small enough for one segment on loopback
+            answer = _answer(connection)
             taken.append(time.perf_counter() - began)
             if not answer.startswith(b"HTTP/1.1 200"):
                 raise SystemExit(f"bench.pinger: {answer[:200]!r}")
     return taken
+
+
+def _answer(connection: socket.socket) -> bytes:
+    """One answer that says how long it is; some servers send the head and the body in two segments."""
+    seen = b""
+    while more := connection.recv(65536):
+        seen += more
+        head, found, body = seen.partition(b"\r\n\r\n")
+        length = LENGTH.search(head + b"\r\n")
+        if found and (not length or len(body) >= int(length[1])):
+            break
+    return seen
 
 
 if __name__ == "__main__":

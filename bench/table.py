@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bench.measure import KEEPS_UP, Results
 from bench.workloads import UNITS, Workload
@@ -59,6 +59,3 @@ def markdown(lines: Rows) -> str:
     """A table of GitHub's Markdown."""
     head, *body = lines
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body))
-
-
-Render = Callable[[Rows], str]

@@ -9,11 +9,12 @@
         report.json              the losses of both ways, summarized                         blessed
         answer.sse               the answer as a stream                                      blessed
         answer.json              the answer as one message                                   blessed
+        way.json                 Messages only: whether its bytes went through, or why not   blessed
         next_upstream_request.json   the next turn's body, where there is a next.json        blessed
 
-        upstream_request.<other dialect>.json   the body that an upstream of the other dialect would be sent   blessed
-        report.<other dialect>.json             its losses, where they are not those of the case's own         blessed
-        answer.<other dialect>.json             the error instead, where only the other dialect refuses        blessed
+        upstream_request.<other dialect>.json   the body that an upstream of another dialect would be sent   blessed
+        report.<other dialect>.json             its losses, where they are not those of the case's own       blessed
+        answer.<other dialect>.json             the error instead, where only the other dialect refuses      blessed
 
 A request that is refused has only `request.json` and `answer.json`. `python -m tests.bless` writes the blessed files.
 """
@@ -28,10 +29,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from latimer.answer import Answer
+from latimer.codecs import AnyAnswer, native_rules, read_answer
 from latimer.dialects.errors.failures import Asked
 from latimer.dialects.messages.edits import apply_edits
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder, encode_failure
+from latimer.dialects.messages.passthrough import translated_because
 from latimer.dialects.messages.request import OLD_VERSION, Request, decode_request
 from latimer.dialects.messages.slots import native_slots
 from latimer.dialects.outgoing import Outgoing
@@ -51,7 +53,7 @@ from tests.reading import UPSTREAMS, Upstream
 CASES = Path(__file__).parent / "cases"
 HANDWRITTEN = frozenset({"request.json", "profile.toml", "upstream.sse", "upstream.json", "next.json"})
 BLESSED = frozenset(
-    {"upstream_request.json", "report.json", "answer.sse", "answer.json", "next_upstream_request.json"}
+    {"upstream_request.json", "report.json", "answer.sse", "answer.json", "way.json", "next_upstream_request.json"}
     | {f"{stem}.{name}.json" for stem in ("upstream_request", "report", "answer") for name in UPSTREAMS}
 )
 INPUT_ESTIMATE = 100
@@ -88,6 +90,8 @@ class Case:
         self.version: str = overlay.get("version", OLD_VERSION)
         self.betas = frozenset(overlay.get("betas", ()))
         self.answer_losses: tuple[Loss, ...] = ()
+        self.way = ""
+        self._parsed: dict[tuple[bytes, bool], tuple[Request, bytes | None]] = {}
         self.heading: Callable[[], Heading] = lambda: Heading(
             "msg_case", self.request.body.model, "req_case", self.request.hides_thinking
         )
@@ -102,13 +106,24 @@ class Case:
 
     def parse(self, raw: bytes) -> Request:
         """As the gateway does, its edits of the context included."""
-        request = decode_request(raw, self.version, self.betas)
-        return apply_edits(request, lambda: INPUT_ESTIMATE, lambda cleared: len(cleared) // 4)[0]
+        return self._parse(raw, self.profile)[0]
+
+    def _parse(self, raw: bytes, profile: Profile) -> tuple[Request, bytes | None]:
+        """And the bytes, if they still say the same."""
+        edits = not native_rules(profile).takes("context_management")
+        if (raw, edits) not in self._parsed:
+            request = decode_request(raw, self.version, self.betas)
+            same = True
+            if edits:
+                request, removed = apply_edits(request, lambda: INPUT_ESTIMATE, lambda cleared: len(cleared) // 4)
+                same = not removed
+            self._parsed[raw, edits] = request, raw if same and request.compact is None else None
+        return self._parsed[raw, edits]
 
     @cached_property
     def outgoing(self) -> Outgoing:
         """What is sent upstream. Raises `Rejection`."""
-        return self.encode(self.request)
+        return self.encode(self.raw_request)
 
     @cached_property
     def upstream(self) -> bytes | None:
@@ -127,13 +142,13 @@ class Case:
             return envelope(rejection)
         return None
 
-    def encode(self, request: Request, dialect: Upstream | None = None) -> Outgoing:
-        """The request for an upstream of this case's dialect, or of another. Raises `Rejection`."""
+    def encode(self, raw: bytes, dialect: Upstream | None = None) -> Outgoing:
+        """A client's request for an upstream of this case's dialect, or of another. Raises `Rejection`."""
         dialect = dialect or self.upstream_dialect
         profile = speaking(dialect, self.profile)
-        return dialect.encode_request(
-            request, model=self.model, route=self.route, profile=profile, input_estimate=INPUT_ESTIMATE
-        )
+        request, same = self._parse(raw, profile)
+        how = {"model": self.model, "route": self.route, "profile": profile, "input_estimate": INPUT_ESTIMATE}
+        return dialect.request(request, same, **how)
 
     def reader(self, *, raw: bool = False) -> Reader:
         request, window = self.request, self.profile.request.context_window
@@ -150,16 +165,30 @@ class Case:
 
     def answer(self, encoder: StreamEncoder | WholeEncoder, chunking: Chunking = CHUNKINGS["at once"]) -> bytes:
         """The client's bytes; the error envelope where the gateway can still answer with an HTTP status."""
-        stages = self.stages()
         encoder.slots = native_slots(self.request, self.outgoing.losses)
-        decoder = self.upstream_dialect.decoder(self.reader(raw=self.profile.tools.repair_arguments))
-        answer = Answer(decoder, stages, encoder)
+        streamed = isinstance(encoder, StreamEncoder)
+        request = replace(self.request, body=replace(self.request.body, stream=streamed))
+        answer, way = self._answer(request, encoder)
         assert self.upstream is not None
         out = b"".join([answer.feed(piece) for piece in chunking(self.upstream) if not answer.over]) + answer.end()
-        self.answer_losses = answer.losses
+        self.answer_losses, self.way = answer.losses, way()
         if answer.failure and not answer.spoken:
             return json.dumps(encode_failure(answer.failure, "req_case")).encode()
         return out
+
+    def _answer(self, request: Request, encoder: StreamEncoder | WholeEncoder) -> tuple[AnyAnswer, Callable[[], str]]:
+        """The answer's way to the client, and in words once it has gone it."""
+        translated = False
+
+        def stages() -> list[Stage]:
+            nonlocal translated
+            translated = True
+            return self.stages()
+
+        reader = self.reader(raw=self.profile.tools.repair_arguments)
+        answer = read_answer(request, self.profile, reader, stages, encoder, watched=False, greeted=lambda: False)
+        because = translated_because(request, self.profile) or "it is not of the form that was asked for"
+        return answer, lambda: f"translated: {because}" if translated else "passed"
 
     def stages(self) -> list[Stage]:
         return answer_stages(
@@ -177,7 +206,7 @@ class Case:
     def whole(self, chunking: Chunking = CHUNKINGS["at once"]) -> bytes:
         return self.answer(WholeEncoder(self.heading()), chunking)
 
-    def next_request(self) -> Request | None:
+    def next_request(self) -> bytes | None:
         """The next turn, as a client builds it: the answer, then `next.json` or a result for each of its calls."""
         message = json.loads(self.whole())
         if message["type"] != "message" or not message["content"]:
@@ -187,7 +216,7 @@ class Case:
         user = json.loads(said.read_bytes()) if said.exists() else _reply(message["content"])
         body["messages"] += [{"role": "assistant", "content": message["content"]}, {"role": "user", "content": user}]
         body.pop("tool_choice", None)
-        return self.parse(compact(body))
+        return compact(body)
 
     def blessed(self) -> Iterator[tuple[str, bytes]]:
         """Every expected file's name, and its content as the code has it now."""
@@ -197,17 +226,19 @@ class Case:
             yield "answer.json", pretty(self.refusal)
             return
         yield "upstream_request.json", pretty(self.outgoing.body)
-        stream = self.stream()
+        stream, ways = self.stream(), {"streamed": self.way}
         yield "report.json", pretty(msgspec.json.encode(summarize([*self.outgoing.losses, *self.answer_losses])))
         yield "answer.sse", stream
         yield "answer.json", pretty(self.whole())
+        if self.upstream_dialect.name == "messages":
+            yield "way.json", pretty(json.dumps(ways | {"whole": self.way}).encode())
         following = self.next_request() if (self.path / "next.json").exists() else None
         if following is not None:
             yield "next_upstream_request.json", pretty(self.encode(following).body)
 
     def _blessed_of(self, other: Upstream) -> Iterator[tuple[str, bytes]]:
         try:
-            outgoing = self.encode(self.request, other)
+            outgoing = self.encode(self.raw_request, other)
         except Rejection as rejection:
             refusal = envelope(rejection)
             if refusal != self.refusal:

@@ -19,7 +19,11 @@ from latimer.dialects.chat import encoder as chat
 from latimer.dialects.chat.request import encode_request as chat_request
 from latimer.dialects.chat.response import ResponseDecoder as ChatDecoder
 from latimer.dialects.errors.failures import Asked
+from latimer.dialects.messages import encoder as messages
 from latimer.dialects.messages.decoder import StreamDecoder
+from latimer.dialects.messages.native.request import encode_request as messages_request
+from latimer.dialects.messages.response import ResponseDecoder as MessagesDecoder
+from latimer.dialects.messages.request import Request
 from latimer.dialects.outgoing import Outgoing
 from latimer.dialects.reader import Reader
 from latimer.dialects.responses import encoder as responses
@@ -95,15 +99,38 @@ def sdk_response(body: bytes) -> Response:
     return Response.model_validate(read[-1].response.model_dump())
 
 
+class MessagesEncoder:
+    """What a Messages server streams: each answer by the name and id that it begins with."""
+
+    def __init__(self) -> None:
+        self._encoder: messages.StreamEncoder | None = None
+
+    def encode(self, event: Event) -> bytes:
+        self._encoder = self._encoder or messages.StreamEncoder(_heading(event))
+        return self._encoder.encode(event)
+
+
+def _heading(event: Event) -> messages.Heading:
+    start = event if isinstance(event, Start) else Start("", "")
+    return messages.Heading(start.id, start.model, "req_1")
+
+
 class Upstream(Struct, frozen=True):
-    """One upstream dialect, both ways. `said` is the field of a request that holds the conversation."""
+    """One upstream dialect, both ways. `said` is the field of a request that holds the conversation. `from_raw`: its
+    requests are made of the client's bytes.
+    """
 
     name: Dialect
     said: str
     encode_request: Callable[..., Outgoing]
     decoder: Callable[[Reader], Decoder]
-    encoder: Callable[[], chat.StreamEncoder | responses.StreamEncoder]
+    encoder: Callable[[], chat.StreamEncoder | responses.StreamEncoder | MessagesEncoder]
     whole: Callable[[list[Event]], bytes]
+    from_raw: bool = False
+
+    def request(self, request: Request, raw: bytes | None, **how: Any) -> Outgoing:
+        """The request as it is sent; `raw` are the client's bytes where they say the same. Raises `Rejection`."""
+        return self.encode_request(request, **how, **({"raw": raw} if self.from_raw else {}))
 
     def stream(self, events: Iterable[Event]) -> bytes:
         """The answer as this dialect streams it."""
@@ -121,7 +148,16 @@ CHAT = Upstream("chat", "messages", chat_request, ChatDecoder, chat.StreamEncode
 RESPONSES = Upstream(
     "responses", "input", responses_request, ResponseDecoder, responses.StreamEncoder, responses.encode_response
 )
-UPSTREAMS: dict[Dialect, Upstream] = {upstream.name: upstream for upstream in (CHAT, RESPONSES)}
+MESSAGES = Upstream(
+    "messages",
+    "messages",
+    messages_request,
+    MessagesDecoder,
+    MessagesEncoder,
+    lambda events: messages.encode_response(events, _heading(events[0])),
+    from_raw=True,
+)
+UPSTREAMS: dict[Dialect, Upstream] = {upstream.name: upstream for upstream in (CHAT, RESPONSES, MESSAGES)}
 read_chat = CHAT.read
 
 

@@ -133,7 +133,7 @@ def test_the_next_turn_begins_as_this_one_did(path: Path, dialect: Upstream) -> 
     following = case.next_request()
     assert following is not None
     try:
-        first, second = case.encode(case.request, dialect), case.encode(following, dialect)
+        first, second = case.encode(case.raw_request, dialect), case.encode(following, dialect)
     except Rejection:
         assert dialect is not case.upstream_dialect
         return
@@ -149,7 +149,7 @@ def test_the_next_turn_begins_as_this_one_did(path: Path, dialect: Upstream) -> 
 def test_the_strictest_server_takes_every_request(path: Path, dialect: Upstream) -> None:
     case = Case(path)
     following = case.next_request() if case.upstream is not None else None
-    for request in (case.request, following):
+    for request in (case.raw_request, following):
         if request is None:
             continue
         try:

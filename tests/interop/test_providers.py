@@ -42,12 +42,15 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         "max_tokens": "more than this model gives",
         "messages.*.content.*.content.*": "takes no images",
         "tools.*.input_schema": "does not take",
+        "messages.*.content.*": "takes no reasoning of earlier turns",
     },
     "chat": {"messages": "the assistant says a word"},
     "responses": {},
     "messages": {"anthropic-beta": "is not asked for", "thinking.type": "adaptive becomes enabled"},
 }
 """Losses that presets may have in a dialect, and words of the reason that they must give."""
+LEARNS = {("openai", "chat"): "to 'none'"}
+"""Where the user's own dialect is not the model's, one refusal teaches what it takes there."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,7 @@ def configuration(server: Server, model: str, port: int, dialect: str = "") -> s
     return "\n".join([*lines, "[routes]", f'default = "tested/{model}"', ""])
 
 
-def work(upstream: Upstream, config: str, folder: Path) -> list[dict[str, str]]:
+def work(upstream: Upstream, config: str, folder: Path, learns: str = "") -> list[dict[str, str]]:
     """Let Claude Code do a piece of work through a Latimer with this configuration. Gives the losses it reported."""
     path = folder / "latimer.toml"
     path.write_text(config)
@@ -80,10 +83,11 @@ def work(upstream: Upstream, config: str, folder: Path) -> list[dict[str, str]]:
         upstream.play(coding.working(claude.project), host=upstream.host)
         with Session(claude) as session:
             answers = [session.ask("correct the notes"), session.ask("thanks")]
-    assert upstream.refused == []
+    assert len(upstream.refused) == bool(learns), upstream.refused
+    assert all(learns in refusal for refusal in upstream.refused)
     assert upstream.failures == []
     assert answers == ["In the end: There are forty-two violins.", "You are welcome."]
-    assert len(upstream.exchanges) == 6, "as many requests as the model has turns, and none of them twice"
+    assert len(upstream.served) == 6, "as many requests as the model has turns, and none of them twice"
     assert upstream.last.rounds == 4
     assert any("broken" in result for result in upstream.last.results), conversation(upstream.last)
     assert all(TOKEN not in str(exchange.headers) for exchange in upstream.exchanges)
@@ -93,14 +97,17 @@ def work(upstream: Upstream, config: str, folder: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize(("server", "door"), CASES)
 def test_a_piece_of_work(upstream: Upstream, server: Server, door: Door, tmp_path: Path) -> None:
     upstream.play([], host=server.serving(door.dialect))
-    losses = work(upstream, configuration(server, door.model, upstream.port, door.dialect), tmp_path)
+    config = configuration(server, door.model, upstream.port, door.dialect)
+    learns = LEARNS.get((server.name, door.dialect), "")
+    losses = work(upstream, config, tmp_path, learns)
     assert lost_thoughts(upstream.last, door) == []
     if door.dialect != "messages":  # where the client's own bytes pass, it is the client that keeps its prefix
-        assert list(grows(door.dialect, [exchange.body for exchange in upstream.exchanges])) == []
+        assert list(grows(door.dialect, [exchange.body for exchange in upstream.served])) == []
     expected = (
         {"metadata.user_id": "as a hash"} if door.lossless else {**EXPECTED["everywhere"], **EXPECTED[door.dialect]}
     )
-    assert [loss for loss in losses if expected.get(loss["field"], "?") not in loss["why"]] == []
+    lost = [loss for loss in losses if expected.get(loss["field"], "?") not in loss["why"]]
+    assert not lost or learns
 
 
 @pytest.mark.parametrize("server", [pytest.param(server, id=name) for name, server in servers().items()])

@@ -64,6 +64,7 @@ class Door:
     mid_system: bool = True
     returns: bool = False
     lossless: bool = False
+    typed: bool = False
 
     @property
     def root(self) -> str:
@@ -121,7 +122,7 @@ class Server:
     def _check_form(self, door: Door, exchange: Exchange, ledger: Ledger) -> None:
         words = door.words
         if door.dialect == "responses":
-            ResponsesRules(door.model, any_field=True).check(exchange.body, ledger)
+            ResponsesRules(door.model, any_field=True, typed=door.typed).check(exchange.body, ledger)
         elif door.dialect == "messages":
             signed = door.stream.get("signature", "sealed") == "sealed"
             rules = MessagesRules(door.model, any_field=True, mid_system=door.mid_system, signed=signed)
@@ -207,7 +208,18 @@ def server(name: str, table: Json) -> Server:
 
 def _door(dialect: str, table: Json) -> Door:
     names = ("fields", "message_fields", "part_fields", "call_fields", "part_types", "efforts")
-    flags = ("path", "model", "error", "stream", "stream_with", "tool_images", "mid_system", "returns", "lossless")
+    flags = (
+        "path",
+        "model",
+        "error",
+        "stream",
+        "stream_with",
+        "tool_images",
+        "mid_system",
+        "returns",
+        "lossless",
+        "typed",
+    )
     unknown = set(table) - {*names, *flags, "rules"}
     assert not unknown, f"{dialect}: unknown keys {sorted(unknown)}"
     for data in table.get("rules", ()):

@@ -66,6 +66,9 @@ class ResponsesRules:
     any_field: bool = False
     top_level: frozenset[str] = frozenset()
     images: bool = True
+    typed: bool = False
+    """Whether the input is held to the SDK's types, which want an id and a status of assistant messages, rather than
+    to what the server remembers."""
 
     def check(self, body: Json, ledger: Ledger) -> None:
         """Raise `MalformedError` for the first rule that `body` breaks."""
@@ -167,7 +170,11 @@ def _check_items(items: list[Json], rules: ResponsesRules, ledger: Ledger) -> No
         kind = item.get("type", "message")
         require(kind in ITEM_KEYS, f"Invalid value: '{kind}' at {where}.type", where)
         only(item, ITEM_KEYS[kind], f"{where}.")
-        _check_id(item, where, ledger)
+        if rules.typed and item.get("role") == "assistant":
+            for key in ("id", "status"):
+                require(bool(item.get(key)), f"Field required: '{where}.{key}'", where)
+        else:
+            _check_id(item, where, ledger)
         if kind == "reasoning":
             _check_reasoning(items, place, ledger)
         elif kind == "function_call":

@@ -186,4 +186,6 @@ class Blocks:
     def _sealed(self, segment: Segment) -> Sealed:
         field: Any = segment.field or "reasoning_content"
         hidden = segment.text if self._reader.seal_text else None
-        return Sealed(route_mark(self._reader.asked.route), field, hidden, segment.details or None)
+        return Sealed(
+            route_mark(self._reader.asked.route), field, hidden, segment.details or None, opaque=segment.opaque
+        )

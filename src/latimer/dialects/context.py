@@ -21,8 +21,9 @@ class Context(Struct, frozen=True):
 
     @property
     def marks_caches(self) -> bool:
-        """Whether the upstream takes Anthropic's cache marks."""
-        return self.profile.cache.cache_control == "pass"
+        """Whether the upstream takes Anthropic's cache marks; Responses has none."""
+        rules = self.profile
+        return rules.cache.cache_control == "pass" and rules.endpoint.dialect != "responses"
 
     def lose(self, field: str, why: str, action: Action = "dropped") -> None:
         """Report that `field` is not carried as it was."""

@@ -33,6 +33,8 @@ class Sealed(Struct, frozen=True, omit_defaults=True):
     details: list[dict[str, Any]] | None = None
     calls: dict[str, Any] | None = None
     """Provider data that belongs to tool calls, by tool call id (Gemini's `extra_content`)."""
+    opaque: str = ""
+    """What must go back beside the text (Copilot's `reasoning_opaque`)."""
     id: str = ""
     """Of a Responses reasoning item, `rs_...`."""
     encrypted: str = ""

@@ -36,6 +36,7 @@ class Segment:
         "kind",
         "name",
         "number",
+        "opaque",
         "parts",
         "seal",
         "started",
@@ -47,7 +48,7 @@ class Segment:
         self.started = self.closed = self.ended = False
         self.held = held
         # of reasoning
-        self.field = ""
+        self.field = self.opaque = ""
         self.details: list[dict[str, Any]] = []
         self.seal: Callable[[], Sealed] | None = None
         # of calls

@@ -21,6 +21,7 @@ from latimer.policy.probing.told import Told, read_entry
 from latimer.policy.profiles import resolve
 from latimer.policy.routing import Route
 from latimer.policy.tables import merge
+from latimer.profile import Dialect
 from latimer.shell.engine import ask, entry_of, fetch_json
 from latimer.shell.state import Store
 from latimer.shell.upstream import UpstreamClient, named_failure
@@ -68,7 +69,7 @@ async def probe(client: UpstreamClient, route: Route, known: Known, heard: Heard
     told, most = known.told, known.requests
     engine = _engine_rules(route, told)
     profile = resolve(route.provider, route.model, merge(engine, known.learned))
-    interview = Interview(Subject(route.model, profile, told=told))
+    interview = Interview(Subject(route.model, profile, told=told, fixed=_fixed(route)))
     asking = interview.questions()
     number = 0
     reply: Reply | None = None
@@ -98,6 +99,13 @@ def _engine_rules(route: Route, told: Told) -> Overlay:
     if route.provider.preset or told.engine not in presets():
         return {}
     return presets()[told.engine].rules
+
+
+def _fixed(route: Route) -> Dialect | None:
+    """The dialect that the user's configuration names for the route, whatever is learned; None where it names none."""
+    learned: tuple[Overlay, ...] = ({"endpoint": {"dialect": "chat"}}, {"endpoint": {"dialect": "messages"}})
+    named = {resolve(route.provider, route.model, overlay).endpoint.dialect for overlay in learned}
+    return named.pop() if len(named) == 1 else None
 
 
 def _wait(reply: Reply) -> float | None:

@@ -68,10 +68,14 @@ class SharedMetrics:
         self.write(slot, replace(self.read(slot), open=0))
 
     def total(self, slot: int, own: Metrics) -> Metrics:
-        """The sum over all workers, with the present counters of the one at `slot`."""
+        """The sum over all workers, with the present counters of the one at `slot`.
+
+        Those are written first: the next sum, whoever makes it, must not be smaller.
+        """
+        self.write(slot, own.snapshot())
         total = Metrics()
-        for other in range(self._workers):
-            total.add(own.snapshot() if other == slot else self.read(other))
+        for each in range(self._workers):
+            total.add(self.read(each))
         return total
 
     @contextmanager

@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -124,6 +125,8 @@ class Supervisor:
 
     def run(self, ready: Callable[[str], None]) -> int:
         """See `supervise`."""
+        with suppress(ImportError):
+            import_module("uvloop")  # once for all workers
         gc.freeze()  # pages that no collection writes to stay shared with the workers
         with _signals() as signals:
             self._selector.register(signals, selectors.EVENT_READ)

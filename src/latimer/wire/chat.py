@@ -35,6 +35,7 @@ class ChoiceDelta(Struct, frozen=True):
     reasoning: str | dict[str, Any] | None = None
     reasoning_text: str | None = None
     reasoning_details: list[dict[str, Any]] | None = None
+    reasoning_opaque: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
     function_call: FunctionDelta | None = None

@@ -19,6 +19,8 @@ def replay_fields(blocks: list[tuple[Sealed, str]]) -> dict[str, Any]:
             fields.setdefault("reasoning_details", []).extend(sealed.details)
         elif sealed.field not in ("think", "parts") and text:
             fields[sealed.field] = fields.get(sealed.field, "") + text
+        if sealed.opaque:
+            fields["reasoning_opaque"] = sealed.opaque
     return fields
 
 

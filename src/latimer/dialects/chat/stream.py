@@ -156,6 +156,8 @@ class StreamDecoder:
         if delta.reasoning_details:
             segment = self._segment("reasoning")
             merge_details(segment.details, delta.reasoning_details)
+        if delta.reasoning_opaque:
+            self._segment("reasoning").opaque = delta.reasoning_opaque
 
     def _think(self, field: str, text: str) -> None:
         self._release_held()

@@ -1,4 +1,4 @@
-"""Which of an upstream's dialects loses least. docs/probe.md has the rule in words."""
+"""Which of an upstream's dialects loses least. docs/setup.md has the rule in words."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from latimer.profile import Dialect
 
 from .talk import Standing
 
+Chosen = tuple[Dialect, str]
+"""A dialect, and why it is asked."""
 
-def choose(standing: Mapping[Dialect, Standing]) -> tuple[Dialect, str] | None:
+
+def choose(standing: Mapping[Dialect, Standing]) -> Chosen | None:
     """The dialect to ask a model in, and why; None when none works."""
     working = {dialect: each for dialect, each in standing.items() if each.works}
     if not working:
@@ -19,6 +22,11 @@ def choose(standing: Mapping[Dialect, Standing]) -> tuple[Dialect, str] | None:
     if len(names) == 1:
         only = next(iter(names))
         return only, f"{only} is the only one that works" if len(working) == 1 else f"tools work best in {only}"
+    keeping = {dialect: each for dialect, each in names.items() if each.schema}
+    if len(keeping) == 1:
+        only = next(iter(keeping))
+        return only, f"only {only} keeps to a JSON schema"
+    names = keeping or names
     messages, responses = names.get("messages"), names.get("responses")
     if messages and messages.tools and messages.streams:
         return "messages", "Claude Code's own dialect does tools in a stream, so nothing is translated"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from latimer.profile import Dialect
 
 from .answers import Reply
-from .questions import ANSWER_FORM, CALL_TOOL, MESSAGES_TOOL, RESPONSES_TOOL, Body, user
+from .questions import CALL_TOOL, MESSAGES_TOOL, RESPONSES_TOOL, Body, user
 from .talk import Answering, Asking, Standing, Talk, give_up, is_fatal, is_missing
 
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "")
@@ -38,7 +38,6 @@ def endpoints(talk: Talk) -> Asking:
             yield from _tools_in_a_stream(talk, dialect, standing)
     if "messages" in talk.standing and talk.standing["messages"].works:
         yield from _counting(talk)
-        yield from _native_schema(talk)
 
 
 def _lacks(missing: set[Dialect]) -> str:
@@ -101,23 +100,6 @@ def weigh_tools(standing: Standing, reply: Reply) -> None:
     standing.tools = reply.verdict == "taken"
     standing.streams = reply.complete and all(call.whole for call in reply.calls)
     standing.reasons = standing.reasons or bool(reply.reasoning)
-
-
-def is_formed(reply: Reply) -> bool:
-    """Whether an answer has the form of `ANSWER_FORM`, which nothing but a schema asked for."""
-    return reply.text.strip().startswith("{") and '"word"' in reply.text
-
-
-def _native_schema(talk: Talk) -> Asking:
-    form = {"format": {"type": "json_schema", "schema": ANSWER_FORM}}
-    reply = yield from talk.ask("output_config.format", "messages", room=True, output_config=form)
-    shown = is_formed(reply)
-    talk.judge("json_schema in Messages", reply, shown=shown, seen="the answer keeps to it")
-    known = talk.profile.native.output_config
-    if shown:
-        talk.set("native", "output_config", known | {"format"}, "the Messages API takes a schema")
-    elif reply.verdict == "refused":
-        talk.set("native", "output_config", known - {"format"}, "the Messages API takes no schema")
 
 
 def _counting(talk: Talk) -> Asking:

@@ -9,12 +9,13 @@ from msgspec import Struct
 from latimer.policy.presets import Overlay
 from latimer.profile import Dialect
 
-from .choice import choose
+from .choice import Chosen, choose
 from .endpoints import endpoints
 from .questions import INPUT_CACHING, INPUT_EACH, ROOM_TO_THINK, Result
 from .reasoning import reasoning
+from .structured import note_ignored_schema, structured, structured_elsewhere
 from .talk import Asking, Subject, Talk, Topic
-from .topics import caching, images, output_limit, roles, stop_sequences, streaming, structured, tools, unknown_fields
+from .topics import caching, images, output_limit, roles, stop_sequences, streaming, tools, unknown_fields
 
 TOPICS: tuple[Topic, ...] = (
     unknown_fields,
@@ -62,10 +63,16 @@ class Interview:
             talk.note("context window", "yes", f"{talk.told.window} tokens, by {talk.told.where}")
             talk.set("request", "context_window", talk.told.window, f"{talk.told.where} tells the context window")
         yield from endpoints(talk)
-        if "chat" not in talk.standing or not talk.chat.works:
-            return
-        for topic in TOPICS:
-            yield from topic(talk)
+        yield from structured_elsewhere(talk)
+        if "chat" in talk.standing and talk.chat.works:
+            for topic in TOPICS:
+                yield from topic(talk)
+        if chosen := self._chosen():
+            note_ignored_schema(talk, chosen[0])
+
+    def _chosen(self) -> Chosen | None:
+        fixed = self._talk.fixed
+        return (fixed, "your configuration names it") if fixed else choose(self._talk.standing)
 
     @property
     def found(self) -> Found:
@@ -76,12 +83,12 @@ class Interview:
         if talk.refusal is not None:
             shape = "JSON with a message" if not talk.refusal.error.html else "a web page"
             results.append(Result("errors", "yes", shape, (talk.refusal.number,)))
-        chosen = choose(talk.standing)
+        chosen = self._chosen()
         if chosen is None:
             return Found(tuple(results), overlay, tuple(reasons), None)
         dialect, why = chosen
         results.append(Result("dialect", "yes", f"{dialect}: {why}"))
-        if talk.profile.endpoint.dialect != dialect:
+        if talk.fixed is None and talk.profile.endpoint.dialect != dialect:
             overlay.setdefault("endpoint", {})["dialect"] = dialect
             reasons.append(f"asked in {dialect}: {why}")
         return Found(tuple(results), overlay, tuple(reasons), dialect)

@@ -30,21 +30,26 @@ FATAL = frozenset({"key", "billing", "model", "access"})
 
 
 class Subject(Struct, frozen=True):
-    """Whom a probe is about: a model with the rules known so far, and the dialects that its provider has a URL for."""
+    """Whom a probe is about: a model with the rules known so far, and the dialects that its provider has a URL for.
+
+    `fixed` is the dialect that the user's configuration names, None where the probe is to choose.
+    """
 
     model: str
     profile: Profile
     dialects: tuple[Dialect, ...] = ("chat", "responses", "messages")
     told: Told = Told()
+    fixed: Dialect | None = None
 
 
 class Standing(Struct):
-    """How one dialect does: whether it answers, takes tools (None: not known), streams to a proper end, and
-    shows reasoning."""
+    """How one dialect does: whether it answers, takes tools (None: not known), streams to a proper end, keeps to a
+    schema, and shows reasoning."""
 
     works: bool = False
     tools: bool | None = None
     streams: bool | None = None
+    schema: bool | None = None
     reasons: bool = False
 
 
@@ -55,6 +60,7 @@ class Talk:
         self.model = subject.model
         self.profile = subject.profile
         self.told = subject.told
+        self.fixed = subject.fixed
         self.results: list[Result] = []
         self.overlay: dict[str, dict[str, Any]] = {}
         self.reasons: list[str] = []

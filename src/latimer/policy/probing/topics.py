@@ -5,7 +5,7 @@ from __future__ import annotations
 from latimer.dialects.errors.overflow import read_output_limit, read_overflow
 
 from .answers import Reply
-from .endpoints import is_formed, weigh_tools
+from .endpoints import weigh_tools
 from .questions import (
     CALL_TOOL,
     CALL_TWICE,
@@ -13,14 +13,11 @@ from .questions import (
     COUNT,
     HUGE,
     IMAGE,
-    JSON_OBJECT,
-    JSON_SCHEMA,
     LONG_ID,
     LONG_NAME,
     LONG_TEXT,
     LOOK,
     NAMED,
-    SAY_JSON,
     SAY_OK,
     SHORT_ID,
     TOOL_NAME,
@@ -209,26 +206,6 @@ def output_limit(talk: Talk) -> Asking:
     if window and not talk.told.window:
         talk.note("context window", "yes", f"{window} tokens", reply)
         talk.set("request", "context_window", window, f"the context window is {window} tokens")
-
-
-def structured(talk: Talk) -> Asking:
-    """JSON by schema, else JSON at all, which OpenAI gives only where the prompt speaks of it."""
-    known = talk.profile.request.json_schema
-    schema = yield from talk.ask("json_schema", room=True, response_format=JSON_SCHEMA)
-    _judge_json(talk, "json_schema", schema)
-    if schema.verdict != "refused":
-        return
-    plain = yield from talk.ask("json_object", room=True, messages=[user(SAY_JSON)], response_format=JSON_OBJECT)
-    _judge_json(talk, "json_object", plain)
-    if plain.verdict == "refused":
-        talk.set("request", "json_schema", "prompt", "response_format is refused")
-    elif plain.verdict == "taken" and known == "json_schema":
-        talk.set("request", "json_schema", "json_object", "response_format is taken without a schema only")
-
-
-def _judge_json(talk: Talk, capability: str, reply: Reply) -> None:
-    unseen = "taken, but the answer is not JSON"
-    talk.judge(capability, reply, shown=is_formed(reply), seen="the answer keeps to it", unseen=unseen)
 
 
 def stop_sequences(talk: Talk) -> Asking:

@@ -56,6 +56,8 @@ class Acceptor:
 
     def stop(self) -> None:
         """Take no more, and close this process's copies of the sockets."""
+        if self._stopped:
+            return
         self._stopped = True
         self._loads[self._slot] = ABSENT
         for timer in self._timers.values():
@@ -67,7 +69,7 @@ class Acceptor:
     def open(self, connections: int) -> None:
         """Tell how many connections are open by now."""
         if not self._stopped:
-            self._loads[self._slot] = connections + len(self._taking)
+            self._loads[self._slot] = connections
 
     def _ready(self, one: socket.socket) -> None:
         if self._loads[self._slot] > min(self._loads):
@@ -104,3 +106,4 @@ class Acceptor:
             await self._loop.connect_accepted_socket(self._factory, connection)
         except OSError:
             connection.close()  # the client is gone already
+            self.open(self._loads[self._slot] - 1)

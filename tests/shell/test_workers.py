@@ -1,0 +1,339 @@
+"""Several real processes behind one port: they share the load, outlive each other's deaths, and end together."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
+
+from latimer.cli import app
+from latimer.errors import ConfigError
+from latimer.shell.workers import bind
+from tests.latimer_process import Latimer
+from tests.shell.harness import Answer, Exchange, Gateway, Response, Say, Upstream, upstream
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
+
+UNREACHED = "http://127.0.0.1:9/v1"
+WORKERS = 2
+
+
+async def slow(exchange: Exchange) -> None:
+    """An answer of about a second."""
+    await exchange.head()
+    for _ in range(18):
+        await exchange.say("word ")
+        await asyncio.sleep(0.05)
+    await exchange.finish()
+
+
+async def endless(exchange: Exchange) -> None:
+    await exchange.head()
+    while not exchange.gone.is_set():
+        await exchange.say("word ")
+        await asyncio.sleep(0.05)
+
+
+class Running(Gateway):
+    """A `latimer serve` process, its workers, and a client that makes a connection for each request."""
+
+    def __init__(self, process: Latimer, session: aiohttp.ClientSession) -> None:
+        super().__init__(process.url, session)
+        self.latimer = process
+        self.pid = process.process.pid
+
+    @property
+    def workers(self) -> list[int]:
+        return children(self.pid)
+
+    async def replaced(self, dead: int) -> None:
+        await until(lambda: len(self.workers) == WORKERS and dead not in self.workers)
+
+    async def exit_code(self) -> int:
+        return await asyncio.to_thread(self.latimer.exit_code, 10)
+
+    async def counters(self) -> dict[tuple[str, ...], float]:
+        families = text_string_to_metric_families((await self.get("/metrics")).body.decode())
+        samples = [sample for family in families for sample in family.samples]
+        return {
+            (sample.name, *(text for _, text in sorted(sample.labels.items(), reverse=True))): sample.value
+            for sample in samples
+        }
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in found.stdout.splitlines()]
+    return [int(own) for own, parent, state in rows if int(parent) == pid and not state.startswith("Z")]
+
+
+def private_kilobytes(pid: int) -> int:
+    """What a process does not share with others."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def alive(pid: int) -> bool:
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return found.stdout.strip() not in ("", "Z", "Zs")
+
+
+async def until(condition: Callable[[], bool], seconds: float = 8.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+def start(home: Path, *arguments: str, url: str = UNREACHED, model: Sequence[str] = ("--model", "m")) -> Latimer:
+    flags = ["--upstream", url, *model, "--port", "0", "--workers", str(WORKERS), *arguments]
+    return Latimer(flags, home=home)
+
+
+@asynccontextmanager
+async def serving(home: Path, *answers: Answer) -> AsyncIterator[tuple[Running, Upstream]]:
+    async with upstream(*answers) as script:
+        process = await asyncio.to_thread(start(home, url=script.url).ready)
+        connector = aiohttp.TCPConnector(force_close=True, limit=0)
+        try:
+            async with aiohttp.ClientSession(connector=connector) as session:
+                yield Running(process, session), script
+        finally:
+            await asyncio.to_thread(process.stop)
+            assert not children(process.process.pid)
+
+
+async def outcome(request: asyncio.Task[Response]) -> str:
+    """Whether a stream was whole, or cut as by a death, or ended with an error event."""
+    try:
+        answer = await request
+    except aiohttp.ClientError:
+        return "cut"
+    last = answer.body.rsplit(b"event: ", 1)[-1].split(b"\n")[0]
+    return {b"message_stop": "whole", b"error": "error"}.get(last, "cut")
+
+
+async def begun(script: Upstream, count: int) -> None:
+    await until(lambda: len(script.exchanges) == count)
+
+
+# --- sharing ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_killed_under_load(tmp_path: Path) -> None:
+    async with serving(tmp_path, *[slow] * 16, Say("Hello")) as (server, script):
+        assert len(server.workers) == WORKERS
+        streams = [asyncio.create_task(server.ask()) for _ in range(16)]
+        await begun(script, 16)
+        victim = server.workers[0]
+        os.kill(victim, signal.SIGKILL)
+        for _ in range(4):
+            answer = await asyncio.wait_for(server.ask(), 0.5)
+            assert answer.text == "Hello"
+        lost = [exchange for exchange in script.exchanges[:16] if exchange.gone.is_set()]
+        ends = [await outcome(stream) for stream in streams]
+        assert ends.count("cut") == len(lost)  # the killed worker's, and no other
+        assert ends.count("whole") == 16 - len(lost)
+        assert 4 <= len(lost) <= 12  # a fair share each
+        await server.replaced(victim)
+        assert (await server.ask()).text == "Hello"
+        assert f"worker 0 (process {victim}) ended with signal 9" in server.latimer.stderr
+
+
+async def test_connections_wait_while_no_worker_is_left(tmp_path: Path) -> None:
+    async with serving(tmp_path, Say("Hello")) as (server, _):
+        for pid in server.workers:
+            os.kill(pid, signal.SIGKILL)
+        answers = await asyncio.gather(*(asyncio.wait_for(server.ask(), 5) for _ in range(8)))
+        assert [answer.text for answer in answers] == ["Hello"] * 8
+
+
+ANSWERED = ("latimer_requests_total", "/v1/messages", "200")
+
+
+async def counted(server: Running, expected: int) -> None:
+    """Wait until the workers have told each other, then ask whichever takes the connection."""
+    deadline = time.monotonic() + 4
+    while (await server.counters())[ANSWERED] != expected:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    assert [(await server.counters())[ANSWERED] for _ in range(6)] == [expected] * 6
+
+
+async def test_metrics_are_of_all_workers_and_outlive_them(tmp_path: Path) -> None:
+    async with serving(tmp_path, Say("Hello", usage={"prompt_tokens": 7, "completion_tokens": 2})) as (server, _):
+        await asyncio.gather(*(server.ask(stream=False) for _ in range(12)))
+        await counted(server, 12)
+        assert (await server.counters())["latimer_tokens_total", "upstream/m", "input"] == 84
+        victim = server.workers[0]
+        os.kill(victim, signal.SIGKILL)
+        await server.replaced(victim)
+        await counted(server, 12)
+        await server.ask(stream=False)
+        await counted(server, 13)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this system does not tell")
+async def test_each_worker_is_small(tmp_path: Path) -> None:
+    async with serving(tmp_path, Say("Hello")) as (server, _):
+        await asyncio.gather(*(server.ask() for _ in range(8)))
+        for pid in server.workers:
+            assert private_kilobytes(pid) < 25_000
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "whole_group"),
+    [(signal.SIGTERM, 0, False), (signal.SIGTERM, 0, True), (signal.SIGINT, 130, True)],
+    ids=["kill", "service manager", "control-c"],
+)
+async def test_streams_may_end(tmp_path: Path, number: signal.Signals, code: int, whole_group: bool) -> None:
+    async with serving(tmp_path, slow) as (server, script):
+        streams = [asyncio.create_task(server.ask()) for _ in range(4)]
+        await begun(script, 4)
+        pids = server.workers
+        (os.killpg if whole_group else os.kill)(server.pid, number)
+        await asyncio.sleep(0.3)
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await server.get("/health")
+        assert [await outcome(stream) for stream in streams] == ["whole"] * 4
+        assert await server.exit_code() == code
+        assert not any(alive(pid) for pid in pids)
+        assert "ended with" not in server.latimer.stderr
+
+
+async def test_streams_that_do_not_end_are_told(tmp_path: Path) -> None:
+    async with serving(tmp_path, endless) as (server, script):
+        streams = [asyncio.create_task(server.ask()) for _ in range(2)]
+        await begun(script, 2)
+        os.kill(server.pid, signal.SIGTERM)
+        before = time.monotonic()
+        assert [await outcome(stream) for stream in streams] == ["error"] * 2
+        assert await server.exit_code() == 0
+        assert time.monotonic() - before < 8
+
+
+async def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
+    async with serving(tmp_path, slow) as (server, script):
+        stream = asyncio.create_task(server.ask())
+        await begun(script, 1)
+        pids = server.workers
+        os.kill(server.pid, signal.SIGKILL)
+        assert await outcome(stream) == "whole"
+        await until(lambda: not any(alive(pid) for pid in pids))
+        socket.create_server(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))).close()  # and the port is free
+
+
+async def test_a_worker_may_be_ended_alone(tmp_path: Path) -> None:
+    async with serving(tmp_path, slow) as (server, script):
+        streams = [asyncio.create_task(server.ask()) for _ in range(4)]
+        await begun(script, 4)
+        os.kill(victim := server.workers[0], signal.SIGTERM)
+        assert [await outcome(stream) for stream in streams] == ["whole"] * 4
+        await server.replaced(victim)
+
+
+# --- starts that fail ------------------------------------------------------------------------------------------------
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = start(tmp_path, "--port", str(taken.getsockname()[1]))
+        assert server.exit_code() == 1
+    assert server.stderr.count("is in use") == 1
+    assert len(server.stderr.splitlines()) == 1
+    assert not server.stdout
+
+
+def test_a_bad_configuration_is_told_once(tmp_path: Path) -> None:
+    server = start(tmp_path, "--api-key-env", "NOT_SET_ANYWHERE")
+    assert server.exit_code() == 2
+    assert not server.stdout
+    assert [line for line in server.stderr.splitlines() if line.startswith("latimer: ")] != []
+    assert server.stderr.count("latimer: ") == 1
+    assert "NOT_SET_ANYWHERE" in server.stderr
+
+
+def test_what_is_only_a_warning_is_told_once_too(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        '[providers.a]\nbase_url = "http://127.0.0.1:9/v1"\n'
+        '[providers.b]\nbase_url = "http://127.0.0.1:9/v1"\napi_key = "env:NOT_SET_ANYWHERE"\n'
+        '[routes]\ndefault = ["a/m", "b/m"]\n'
+    )
+    server = Latimer(["--config", str(config), "--port", "0", "--workers", "3"], home=tmp_path).ready()
+    assert server.stop() == 130
+    assert server.stderr.count("NOT_SET_ANYWHERE") == 1
+    assert server.stderr.count("prompts go to a/m") == 1
+
+
+async def test_a_key_that_vanishes_later(tmp_path: Path) -> None:
+    """What cannot start any more is tried again, while the others serve."""
+    key = tmp_path / "key"
+    key.write_text("sk-secret")
+    key.chmod(0o600)
+    config = tmp_path / "c.toml"
+    config.write_text(f'[providers.a]\nbase_url = "{UNREACHED}"\napi_key = "file:{key}"\n[routes]\ndefault = "a/m"\n')
+    server = Latimer(["--config", str(config), "--port", "0", "--workers", "2"], home=tmp_path)
+    await asyncio.to_thread(server.ready)
+    try:
+        victim, other = children(server.process.pid)
+        key.rename(tmp_path / "gone")
+        os.kill(victim, signal.SIGKILL)
+        await until(lambda: "worker 0 could not start" in server.stderr)
+        assert alive(other)
+        (tmp_path / "gone").rename(key)
+        await until(lambda: len(children(server.process.pid)) == 2)
+        os.kill(other, 0)
+        assert "sk-secret" not in server.stderr
+    finally:
+        assert await asyncio.to_thread(server.stop) == 130
+
+
+async def test_workers_that_always_die(tmp_path: Path) -> None:
+    server = await asyncio.to_thread(start(tmp_path).ready)
+    deadline = time.monotonic() + 20
+    while server.process.poll() is None:
+        assert time.monotonic() < deadline
+        for pid in children(server.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.01)
+    assert server.exit_code() == 1
+    assert server.stderr.count("latimer: the workers die soon after they start") == 1
+
+
+def test_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "fork")
+    result = CliRunner().invoke(app, ["serve", "--upstream", UNREACHED, "--model", "m", "--workers", "2"])
+    assert isinstance(result.exception, ConfigError)
+    assert "--workers" in str(result.exception)
+
+
+def test_none_is_wrong_usage() -> None:
+    result = CliRunner().invoke(app, ["serve", "--upstream", UNREACHED, "--model", "m", "--workers", "0"])
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", ""])
+def test_it_listens_where_a_single_process_would(host: str) -> None:
+    sockets = bind(host, 0)
+    try:
+        for one in sockets:
+            family = one.family
+            with socket.socket(family) as client:
+                client.settimeout(2)
+                client.connect(("::1" if family == socket.AF_INET6 else "127.0.0.1", one.getsockname()[1]))
+    finally:
+        for one in sockets:
+            one.close()
