@@ -77,7 +77,9 @@ def _rows(arguments: argparse.Namespace) -> Iterator[tuple[str, Rows | str]]:
     if arguments.svg:
         arguments.svg.write_text(chart.svg(results, workloads, names, stamp))
     yield "rows", table.rows(results, workloads, names)
-    yield "rows-notes", f"{stamp}. The upstream's latest paced token was {results.worst_lag * 1e3:.0f} ms late."
+    rounds = f"Median (lowest to highest) of {arguments.rounds} rounds"
+    late = f"the upstream's latest paced token was {results.worst_lag * 1e3:.0f} ms late"
+    yield "rows-notes", f"{stamp}. {rounds}; {late}."
     yield "targets", targets.lines(results, workloads, names)
 
 
@@ -102,18 +104,14 @@ def _sections(arguments: argparse.Namespace) -> Iterator[tuple[str, Rows | str]]
 def main() -> int:
     """Run, and say the figures; 1 if anything was lost or did not start."""
     arguments = _arguments()
-    written: dict[str, str] = {}
     try:
         for name, found in _sections(arguments):
             print(found if isinstance(found, str) else table.text(found), end="\n\n", flush=True)
-            written[name] = found if isinstance(found, str) else table.markdown(found)
+            if arguments.write:
+                page.write(arguments.write, name, found if isinstance(found, str) else table.markdown(found))
     except (measure.RunError, StartError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    if "rows" in written:
-        print(f"median (lowest to highest) of {arguments.rounds} rounds; ratios are taken within a round.")
-    if arguments.write:
-        page.write(arguments.write, written)
     return 0
 
 

@@ -12,7 +12,7 @@ from bench.workloads import Workload
 
 _COLOURS = {"latimer": "#2563eb", "ccr": "#d97706", "litellm": "#9f1239"}
 _LEFT, _WIDTH, _RIGHT = 290, 520, 90  # pixels: labels, bars, the figure behind the longest bar
-_BAR, _GAP, _TOP, _BOTTOM = 16, 14, 64, 40
+_BAR, _GAP, _TOP, _BOTTOM = 16, 14, 64, 52
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1f2937}.small{font-size:11px;fill:#6b7280}"
     ".title{font-size:15px;font-weight:600}.grid{stroke:#e5e7eb}.base{stroke:#6b7280}"
@@ -56,7 +56,10 @@ def svg(results: Results, workloads: dict[str, Workload], names: list[str], stam
             *_legend(names),
             *_grid(decades, scale, y),
             *body,
-            f'<text class="small" x="10" y="{height - 10}">{escape(stamp)}</text>',
+            *(
+                f'<text class="small" x="10" y="{height - 26 + 14 * line}">{escape(part)}</text>'
+                for line, part in enumerate(stamp.split("; "))
+            ),
             "</svg>\n",
         ]
     )

@@ -47,7 +47,7 @@ class BadAnswerError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """One client connection: every answer's bytes, and the seconds from its request to its first token and to its end."""
+    """One client connection: each answer's bytes, and the seconds from request to first token and to the end."""
 
     def __init__(self, request: bytes, requests: int) -> None:
         self._request, self._left = request, requests

@@ -13,16 +13,7 @@ _TOKENS = 200
 
 def lines(rounds: int) -> Rows:
     """A row a pace: seconds that a stream took beside those the pace makes, the latest token, CPU of the two ends."""
-    found = [
-        [
-            "streams",
-            "seconds at this pace",
-            "seconds taken",
-            "latest token, ms",
-            "upstream, us CPU/token",
-            "client, us CPU/token",
-        ]
-    ]
+    found = [["streams", "paced, s", "taken, s", "latest token, ms", "upstream, us CPU/token", "client, us CPU/token"]]
     with proxies.running([]) as running:
         for streams, rate in PACES:
             workload = Workload("", "cpu per token", connections=streams, tokens=_TOKENS, rate=rate)

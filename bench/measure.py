@@ -15,12 +15,12 @@ from typing import Any
 
 from bench import client, proxies
 from bench.process import ROOT, Process
+from bench.proxies import Running
 from bench.workloads import Workload
 
 IDLE_AFTER = 1.0  # seconds from the ready line to the reading of idle memory
 NEED_FRESH = ("start", "start cpu", "resident", "resident per stream")
 KEEPS_UP = 0.9  # of the upstream's pace; below, the proxy held the streams up
-_AFTER_A_FAILURE = 60.0  # seconds to finish what nobody waits for any more
 _WARM = [Workload("", "cpu per token", connections=32, tokens=20, rate=50), Workload("", "cpu per request", 8, 10)]
 Key = tuple[str, str]  # (workload, proxy)
 
@@ -140,6 +140,8 @@ def _cpu(workload: Workload, process: Process) -> tuple[float, float]:
 
 def _stall(workload: Workload, process: Process) -> tuple[float, float]:
     pinger = _python("bench.pinger", str(process.port), process.health)
+    assert pinger.stdout
+    pinger.stdout.readline()  # it is connected
     try:
         put(workload, process)
     finally:
@@ -170,7 +172,7 @@ def _reading(workload: Workload, direct: Process) -> Callable[[Process], tuple[f
     return lambda process: _cpu(workload, process)
 
 
-def one(turn: int, key: str, workload: Workload, running: dict[str, Process], names: Iterable[str]) -> Iterator[Figure]:
+def one(turn: int, key: str, workload: Workload, running: Running, names: Iterable[str]) -> Iterator[Figure]:
     """The figure of each named proxy for one round of `workload`.
 
     Raises RunError if nginx or Latimer lost something, for then no figure is worth anything; that a peer did is its
@@ -185,7 +187,8 @@ def one(turn: int, key: str, workload: Workload, running: dict[str, Process], na
         except RunError as error:
             if name in proxies.OURS:
                 raise
-            running[name].settle(_AFTER_A_FAILURE)
+            running.start(name)  # else it would go on with what nobody waits for, beside the next row
+            _warm(running, [name])
             yield Figure(turn, key, name, None, failure=str(error))
         else:
             yield Figure(turn, key, name, value, pace, control(direct)["worst_lag"])
@@ -207,7 +210,7 @@ def _fresh(turn: int, names: list[str], workloads: dict[str, Workload]) -> Itera
                 yield from one(turn, key, workload, running, names)
 
 
-def _warm(running: dict[str, Process], names: list[str]) -> None:
+def _warm(running: Running, names: list[str]) -> None:
     for workload in _WARM:
         for name in names:
             control(running["direct"], scenario(workload))

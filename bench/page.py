@@ -24,12 +24,9 @@ def replace(page: str, name: str, text: str) -> str:
     return f"{before}{begin}\n{text.strip()}\n{end}{after}"
 
 
-def write(path: Path, sections: dict[str, str]) -> None:
-    """Rewrite each of `sections` in the page at `path`."""
-    page = path.read_text()
-    for name, text in sections.items():
-        page = replace(page, name, text)
-    path.write_text(page)
+def write(path: Path, name: str, text: str) -> None:
+    """Rewrite the section `name` of the page at `path`."""
+    path.write_text(replace(path.read_text(), name, text))
 
 
 def stamp(names: list[str]) -> str:

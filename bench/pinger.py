@@ -1,7 +1,8 @@
 """How long a proxy's loop is busy with something else: `python -m bench.pinger PORT PATH` asks for PATH every 2 ms.
 
-It runs until its standard input is closed, then prints the seconds of the slowest answer and of the 99th percentile
-as JSON. A small answer that a proxy gives by itself is late by as long as its loop was stalled.
+It prints a line when it has begun and runs until its standard input is closed, then prints the seconds of the slowest
+answer and of the 99th percentile as JSON. A small answer that a proxy gives by itself is late by as long as its loop
+was stalled.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def ping(port: int, path: str) -> list[float]:
     taken: list[float] = []
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while not select.select([sys.stdin], [], [], INTERVAL)[0]:
+        print("begun", flush=True)
+        while not taken or not select.select([sys.stdin], [], [], INTERVAL)[0]:
             began = time.perf_counter()
             connection.sendall(request)
             answer = _answer(connection)

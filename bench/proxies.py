@@ -141,17 +141,44 @@ PROXIES = {"nginx": nginx, "latimer": latimer, "ccr": ccr, "litellm": litellm}  
 OURS = ("nginx", "latimer")  # what always has to work; what a peer cannot do is a cell of the table
 
 
+class Running:
+    """The upstream, under the name "direct", and the proxies in front of it."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._processes: dict[str, Process] = {}
+        self._started = 0
+        self._processes["direct"] = upstream(self._home())
+
+    def __getitem__(self, name: str) -> Process:
+        return self._processes[name]
+
+    def _home(self) -> Path:
+        self._started += 1
+        home = self._base / str(self._started)
+        home.mkdir()
+        return home
+
+    def start(self, name: str) -> None:
+        """Start a proxy, in place of the one of that name if there is one."""
+        if name in self._processes:
+            self._processes.pop(name).stop()
+        self._processes[name] = PROXIES[name](self._home(), self["direct"].port)
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        for process in self._processes.values():
+            process.stop()
+
+
 @contextlib.contextmanager
-def running(names: list[str]) -> Iterator[dict[str, Process]]:
-    """The upstream, under the name "direct", and the named proxies in front of it; all stopped at the end."""
-    with tempfile.TemporaryDirectory(prefix="latimer-bench-") as base, contextlib.ExitStack() as stack:
-        homes = {name: Path(base) / name for name in ("direct", *names)}
-        for home in homes.values():
-            home.mkdir()
-        direct = upstream(homes["direct"])
-        stack.callback(direct.stop)
-        processes = {"direct": direct}
-        for name in names:
-            processes[name] = PROXIES[name](homes[name], direct.port)
-            stack.callback(processes[name].stop)
-        yield processes
+def running(names: list[str]) -> Iterator[Running]:
+    """The upstream and the named proxies, all stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="latimer-bench-", ignore_cleanup_errors=True) as base:
+        processes = Running(Path(base))
+        try:
+            for name in names:
+                processes.start(name)
+            yield processes
+        finally:
+            processes.stop()

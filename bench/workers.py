@@ -9,7 +9,7 @@ import signal
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvloop
@@ -18,12 +18,10 @@ from latimer.shell.http.accepting import Acceptor, shared_loads
 
 CONNECTIONS = 64
 ROUNDS = 10
-GAPS = (0.0, 0.002, 0.03)
+GAPS = (0.0, 0.002, 0.01)
 """Seconds between two connections."""
 BUSY_SECONDS = 0.0005
 """What a request costs when it comes in."""
-
-Serve = Callable[[int], asyncio.Protocol]
 
 
 class Numbered(asyncio.Protocol):
@@ -36,13 +34,13 @@ class Numbered(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, _: bytes) -> None:
         end = time.perf_counter() + BUSY_SECONDS
         while time.perf_counter() < end:
             pass
         self.transport.write(bytes([self._slot]))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         if self._loads[self._slot]:
             self._loads[self._slot] -= 1
 

@@ -89,7 +89,9 @@ class Workload:
 
 WORKLOADS: dict[str, Workload] = {
     "paced32": Workload("32 streams at 100 tokens/s", "cpu per token", connections=32, tokens=300, rate=100),
-    "paced512": Workload("512 streams at 20 tokens/s", "cpu per token", connections=512, tokens=150, rate=20),
+    "paced512": Workload(
+        "512 streams at 20 tokens/s", "cpu per token", connections=512, tokens=150, rate=20, time_limit=180
+    ),
     "full512": Workload("512 streams at 100 tokens/s", "cpu per token", connections=512, tokens=300, rate=100),
     "unpaced": Workload("32 streams, unpaced", "cpu per token", connections=32, requests=6, tokens=300),
     "tools32": Workload(
@@ -109,7 +111,7 @@ WORKLOADS: dict[str, Workload] = {
     "body50": Workload("50 KB request: first token", "added first token", requests=60, tokens=2, body_bytes=50_000),
     "body500": Workload("500 KB request: first token", "added first token", requests=30, tokens=2, body_bytes=500_000),
     "stall": Workload(
-        "GET /health while 500 KB requests run", "worst stall", requests=30, tokens=2, body_bytes=500_000
+        "GET /health while 500 KB requests run", "worst stall", requests=150, tokens=2, body_bytes=500_000
     ),
     "cpu50": Workload("50 KB request: CPU", "cpu per request", requests=60, tokens=2, body_bytes=50_000),
     "cpu500": Workload("500 KB request: CPU", "cpu per request", requests=30, tokens=2, body_bytes=500_000),

@@ -22,8 +22,8 @@ from latimer.dialects.errors.failures import Asked
 from latimer.dialects.messages import encoder as messages
 from latimer.dialects.messages.decoder import StreamDecoder
 from latimer.dialects.messages.native.request import encode_request as messages_request
-from latimer.dialects.messages.response import ResponseDecoder as MessagesDecoder
 from latimer.dialects.messages.request import Request
+from latimer.dialects.messages.response import ResponseDecoder as MessagesDecoder
 from latimer.dialects.outgoing import Outgoing
 from latimer.dialects.reader import Reader
 from latimer.dialects.responses import encoder as responses
@@ -211,7 +211,11 @@ def merged(events: list[Event]) -> list[Event]:
 
 
 def sealed(events: list[Event], upstream: Upstream = CHAT) -> list[Event]:
-    """An answer as its decoder must report it: each reasoning block closed by a signature of this route."""
+    """An answer as its decoder must report it: each reasoning block closed by a signature of this route, unless it has
+    one by itself.
+    """
+    if upstream is MESSAGES:
+        return events
     out: list[Event] = []
     block: BlockStart | None = None
     said = encrypted = ""

@@ -205,11 +205,21 @@ def responses_answers(draw: st.DrawFn) -> list[Event]:
     return [draw(STARTS), *_bracketed(blocks), Finish(ended or ("tool_call" if ids else "stop"), usage)]
 
 
-ANSWERS: dict[str, st.SearchStrategy[list[Event]]] = {"chat": chat_answers(), "responses": responses_answers()}
+def without_deltas_of_no_kind(events: list[Event]) -> list[Event]:
+    """A whole message has no place for deltas that the hub has no word for, such as citations."""
+    return [event for event in events if not isinstance(event, OpaqueDelta)]
+
+
+ANSWERS: dict[str, st.SearchStrategy[list[Event]]] = {
+    "chat": chat_answers(),
+    "responses": responses_answers(),
+    "messages": messages_answers(),
+}
 """What each upstream dialect can say."""
 CANONICAL: dict[str, st.SearchStrategy[list[Event]]] = {
     "chat": chat_answers(canonical=True),
     "responses": responses_answers(),
+    "messages": messages_answers().map(without_deltas_of_no_kind),
 }
 """What each can say in a whole answer."""
 
@@ -405,9 +415,10 @@ RESPONSES_EVENTS = st.tuples(loosely(_RESPONSES_EVENT | {"response": _RESPONSE})
     lambda two: two[0] | {"type": two[1]}
 ) | loosely(_RESPONSES_EVENT | {"response": _RESPONSE, "type": _TYPES})
 RESPONSES_BYTES = st.lists(RESPONSES_EVENTS, max_size=8).map(framed) | _RESPONSE.map(lambda body: dumped(body).encode())
-BYTES = {"chat": CHAT_BYTES, "responses": RESPONSES_BYTES}
-"""Bytes that look like an answer of an upstream dialect."""
 MESSAGES_BYTES = st.lists(MESSAGES_EVENTS, max_size=10).map(framed)
+_WHOLE_MESSAGE = _MESSAGE.map(lambda message: dumped({"type": "message", **message}).encode())
+BYTES = {"chat": CHAT_BYTES, "responses": RESPONSES_BYTES, "messages": MESSAGES_BYTES | _WHOLE_MESSAGE}
+"""Bytes that look like an answer of an upstream dialect."""
 _SCRAPS = [b"data: ", b"data:", b"{", b"}", b'"', b"\n", b"\r", b"[DONE]", b"\xef\xbb\xbf", b"\xff", b" "]
 JUNK = st.one_of(
     st.binary(max_size=60),

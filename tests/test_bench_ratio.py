@@ -1,6 +1,6 @@
-"""A guard on what a streamed token costs: CPU time beside nginx passing the same bytes through, in one run.
+"""A guard on what Latimer costs: CPU time beside nginx passing the same bytes through, in one run.
 
-A ratio, because absolute times differ from machine to machine; the best of three short rounds, because noise from
+Ratios, because absolute times differ from machine to machine; of each side the best of the rounds, because noise from
 other processes only ever adds. `python -m bench` measures properly; this only notices when something got much worse.
 """
 
@@ -14,14 +14,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-WORST_RATIO = 4.0
+ROUNDS = 3
+# Row of `python -m bench` -> the most that Latimer may cost there, as a multiple of what nginx costs in another row. To
+# be lowered with the cost. The large requests are held against nginx's small one: its own few are too short to measure.
+WORST = {
+    "paced32": ("paced32", 3.0),
+    "tools32": ("tools32", 3.5),
+    "unpaced": ("unpaced", 4.5),
+    "whole": ("whole", 27.0),
+    "cpu50": ("whole", 130.0),
+    "cpu500": ("whole", 380.0),
+}
 
 
-@pytest.mark.timeout(60)
-def test_a_streamed_token_costs_at_most_four_times_nginx() -> None:
-    command = [sys.executable, "-m", "bench", "--only", "paced32", "--rounds", "3", "--quick", "--json"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.timeout(150)
+def test_the_cost_beside_nginx_has_not_risen() -> None:
+    rows = ["--only", ",".join(WORST), "--rounds", str(ROUNDS), "--quick", "--json"]
+    run = subprocess.run([sys.executable, "-m", "bench", *rows], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    ratios = next(row["ratios"] for row in json.loads(run.stdout)["rows"] if row["proxy"] == "latimer")
-    assert len(ratios) == 3
-    assert min(ratios) <= WORST_RATIO, f"CPU per streamed token is {ratios} times nginx's: see `python -m bench`"
+    best: dict[tuple[str, str], float] = {}
+    for row in json.loads(run.stdout)["rows"]:
+        assert len(row["values"]) == ROUNDS
+        best[row["row"], row["proxy"]] = min(row["values"])
+    ratios = {row: best[row, "latimer"] / best[base, "nginx"] for row, (base, _) in WORST.items()}
+    risen = {row: f"{ratio:.2f} > {WORST[row][1]}" for row, ratio in ratios.items() if ratio > WORST[row][1]}
+    assert not risen, f"CPU time as a multiple of nginx's has risen: see `python -m bench`; all: {ratios}"

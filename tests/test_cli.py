@@ -217,8 +217,8 @@ def test_models_shows_what_is_known_of_them(tmp_path: Path) -> None:
     shown = latimer(tmp_path, "models", "--config", str(path)).stdout.splitlines()
     assert shown[:2] == ["default  minimax/known, then minimax/dearer", ""]
     assert [line.split() for line in shown[3:5]] == [
-        ["minimax/known", "204,800", "131,072", "0.3", "1.2", "0.06", "-"],
-        ["minimax/dearer", "-", "-", "2+", "10.5+", "-", "-"],
+        ["minimax/known", "messages", "204,800", "131,072", "0.3", "1.2", "0.06", "-"],
+        ["minimax/dearer", "messages", "-", "-", "2+", "10.5+", "-", "-"],
     ]
     assert "US dollars per million tokens" in shown[-1]
     facts = json.loads(latimer(tmp_path, "models", "--config", str(path), "--json").stdout)["facts"]
@@ -226,6 +226,18 @@ def test_models_shows_what_is_known_of_them(tmp_path: Path) -> None:
     assert facts["minimax/known"]["images"] is False
     assert facts["minimax/known"]["prices"]["cache_write"] is None
     assert facts["minimax/dearer"]["prices"]["tiers"][0]["above"] == 200_000
+
+
+def test_models_shows_what_was_learned(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    overlay = {"endpoint": {"dialect": "messages"}, "request": {"context_window": 12_345}}
+    key = RouteKey("upstream", "http://127.0.0.1:9/v1", "m")
+    Store(state).change(lambda kept: kept.having(key, Finding(overlay, "it was asked", "probe", int(time.time()))))
+    command = ["models", "--upstream", key.base_url, "--model", "m", "--state-dir", str(state)]
+    assert latimer(tmp_path, *command).stdout.splitlines()[3].split()[:3] == ["upstream/m", "messages", "12,345"]
+    answer = json.loads(latimer(tmp_path, *command, "--json").stdout)
+    assert answer["facts"]["upstream/m"]["dialect"] == "messages"
+    assert answer["models"][0]["max_input_tokens"] == 12_345
 
 
 async def test_run_asks_for_limits_that_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,6 +159,7 @@ def test_an_old_base_url_and_token_are_replaced(config: Config) -> None:
         (200_000, 8192, {"AUTO_COMPACT_WINDOW": "200000", "MAX_CONTEXT_TOKENS": "200000", "MAX_OUTPUT_TOKENS": "8192"}),
         (65_536, 0, {"MAX_CONTEXT_TOKENS": "65536", "MAX_OUTPUT_TOKENS": "8192"}),
         (65_536, 4096, {"MAX_CONTEXT_TOKENS": "65536", "MAX_OUTPUT_TOKENS": "4096"}),
+        (204_800, 0, {"AUTO_COMPACT_WINDOW": "204800", "MAX_CONTEXT_TOKENS": "204800"}),
         (1_000_000, 0, {"AUTO_COMPACT_WINDOW": "1000000", "MAX_CONTEXT_TOKENS": "1000000"}),
     ],
 )
@@ -166,7 +167,7 @@ def test_window_and_output_limit(config: Config, window: int, most: int, expecte
     variables = claude_variables(URL, "", config, window, most)
     names = ("AUTO_COMPACT_WINDOW", "MAX_CONTEXT_TOKENS", "MAX_OUTPUT_TOKENS", "DISABLE_1M_CONTEXT")
     found = {name: variables[f"CLAUDE_CODE_{name}"] for name in names if f"CLAUDE_CODE_{name}" in variables}
-    assert found == ({"DISABLE_1M_CONTEXT": "1"} if window < 1_000_000 else {}) | expected
+    assert found == ({"DISABLE_1M_CONTEXT": "1"} if window <= 200_000 else {}) | expected
 
 
 def test_the_tiers_show_their_models(config: Config) -> None:

@@ -41,6 +41,8 @@ LOST = Failure("api_error", "the connection was lost")
 Read = Callable[[list[bytes]], list[Event]]
 UPSTREAMS = st.sampled_from(list(reading.UPSTREAMS.values()))
 """Every law of upstream answers is tried with each dialect, the examples shared among them."""
+OPENAIS = st.sampled_from([reading.CHAT, reading.RESPONSES])
+"""Those in which reasoning may be written as text, and which the `openai` SDK reads."""
 READERS = st.sampled_from([reading.READER, reading.TAG_READER, reading.HIDDEN_READER])
 
 
@@ -75,7 +77,9 @@ def as_decoded(events: list[Event], upstream: Upstream) -> list[Event]:
     """The same answer with what only a decoder knows: its own estimate, and a signature for each reasoning."""
     start = events[0]
     assert isinstance(start, Start)
-    return reading.sealed([replace(start, usage=Usage(reading.ASKED.input_estimate)), *events[1:]], upstream)
+    if upstream is not reading.MESSAGES:
+        start = replace(start, usage=Usage(reading.ASKED.input_estimate))
+    return reading.sealed([start, *events[1:]], upstream)
 
 
 def staged(events: list[Event], *stages: Stage) -> list[Event]:
@@ -176,7 +180,7 @@ def test_round_trip_of_a_failure(start: Start, failure: Failure) -> None:
 
 @given(st.data(), UPSTREAMS)
 def test_round_trip_of_upstreams(data: st.DataObject, upstream: Upstream) -> None:
-    """They cannot say the start's usage, stop sequences and opaque blocks, chat no signatures; decoders sign."""
+    """OpenAI's cannot say the start's usage, stop sequences and opaque blocks, chat no signatures; decoders sign."""
     events = answer_of(data, upstream)
     assert upstream.read([upstream.stream(events)]) == as_decoded(events, upstream)
 
@@ -191,7 +195,7 @@ def test_round_trip_with_think_tags(data: st.DataObject, upstream: Upstream) -> 
         assert reading.merged(read) == reading.merged(as_decoded(events, upstream))
 
 
-@given(UPSTREAMS, strategies.SPOKEN, strategies.SPOKEN.filter(lambda text: text == text.lstrip()))
+@given(OPENAIS, strategies.SPOKEN, strategies.SPOKEN.filter(lambda text: text == text.lstrip()))
 def test_think_tags_are_reasoning(upstream: Upstream, thought: str, text: str) -> None:
     if "</think>" in thought:
         return
@@ -335,6 +339,13 @@ def test_truncation_of_responses(data: st.DataObject, events: list[Event], lost:
     assert_truncation_fails(data, reading.RESPONSES, stream, len(stream) - 2, lost=lost)
 
 
+@given(st.data(), strategies.messages_answers(), st.booleans())
+def test_truncation_of_an_upstreams_messages(data: st.DataObject, events: list[Event], lost: bool) -> None:
+    """The terminal mark is `message_stop`: a `stop_reason` before it is not enough."""
+    stream = reading.MESSAGES.stream(events)
+    assert_truncation_fails(data, reading.MESSAGES, stream, len(stream) - 2, lost=lost)
+
+
 def assert_truncation_fails(data: st.DataObject, upstream: Upstream, stream: bytes, mark: int, *, lost: bool) -> None:
     at = data.draw(st.integers(0, len(stream)))
     decoder = upstream.decoder(reading.READER)
@@ -467,7 +478,7 @@ SDKS: dict[str, tuple[Callable[[bytes], Any], Any]] = {
 }
 
 
-@given(strategies.answers(), UPSTREAMS)
+@given(strategies.answers(), OPENAIS)
 def test_openai_sdk_reads_any_events(events: list[Event], upstream: Upstream) -> None:
     streamed, whole = SDKS[upstream.name]
     if isinstance(events[-1], Failure):

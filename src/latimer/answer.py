@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from latimer.errors import Failure
-from latimer.events import Event, Finish, Start, Usage
+from latimer.events import Delta, Event, Finish, Start, Usage
 from latimer.report import Loss
 from latimer.stages import Stage
 
@@ -48,6 +48,8 @@ class Answer:
         self._encoder = encoder
         self._start: Start | None = None
         self.spoken = False
+        self._flows = False
+        """Whether the client is in the middle of the answer, so that more of a block can go to it at once."""
         self.failure: Failure | None = None
         self.usage: Usage | None = None
         self.losses: tuple[Loss, ...] = ()
@@ -89,7 +91,10 @@ class Answer:
             # One event is the common case, once for each token.
             events = stage.pass_on(events[0]) if len(events) == 1 else [o for e in events for o in stage.pass_on(e)]
         if len(events) == 1:
-            return self._told(events[0])
+            event = events[0]
+            if self._flows and type(event) is Delta:
+                return self._encoder.encode(event)
+            return self._told(event)
         return b"".join([self._told(event) for event in events])
 
     def _told(self, event: Event) -> bytes:
@@ -100,9 +105,11 @@ class Answer:
             self._start = event
             return b""
         if isinstance(event, Failure):
+            self._flows = False
             self.failure = event
             return self._encoder.encode(event) if self.spoken else b""
         if isinstance(event, Finish):
+            self._flows = False
             self.usage = event.usage
             if repairs := self.repairs:
                 event = replace(event, losses=(*event.losses, *repairs))
@@ -113,4 +120,5 @@ class Answer:
         if self._start is not None:
             out, self._start = self._encoder.encode(self._start) + out, None
         self.spoken = True
+        self._flows = self.usage is None
         return out

@@ -25,7 +25,9 @@ Result = TypeVar("Result")
 
 LEAST_COMPACT_WINDOW = 100_000
 """Claude Code takes a smaller CLAUDE_CODE_AUTO_COMPACT_WINDOW for this number and warns."""
-LONG_CONTEXT = 1_000_000
+USUAL_WINDOW = 200_000
+"""What Claude Code assumes of an id that it does not know where it may not assume a million. With a larger window it
+warns of CLAUDE_CODE_DISABLE_1M_CONTEXT, and holds to the window without."""
 
 INSTALL = (
     "Claude Code is not installed (no `claude` on PATH or in its usual places). Install it with one of:\n"
@@ -112,7 +114,7 @@ def claude_variables(url: str, token: str, config: Config, context_window: int, 
         # Without it, the `env` block of a settings.json wins over all of these.
         "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1",
     }
-    if context_window < LONG_CONTEXT:
+    if context_window <= USUAL_WINDOW:
         variables["CLAUDE_CODE_DISABLE_1M_CONTEXT"] = "1"
     if context_window:
         variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(context_window)

@@ -57,7 +57,7 @@ def test_json(state: Path) -> None:
 
 
 def test_a_name_of_which_nothing_is_known(state: Path) -> None:
-    with pytest.raises(LatimerError, match=r"of 'locl'. Something is known of: local/m, other/deep"):
+    with pytest.raises(LatimerError, match=r"of 'locl'. Something was learned of local/m, other/deep"):
         run(state, "locl")
     assert known(state) == {FIRST, SECOND}
 

@@ -223,7 +223,10 @@ def test_a_probe_finds_the_dialects_by_itself(llama_server: LocalModel, tmp_path
     # The model is far too small to call a tool when told to, which is no reason to deny it tools.
     assert answers["tools"] == "unclear"
     assert "choices" not in found["overlay"]["tools"]
-    assert found["overlay"]["endpoint"] == {"count_tokens": True, "dialect": "messages"}
+    # llama.cpp keeps to a schema in Chat Completions only, and ignores it elsewhere without a word.
+    assert answers["json_schema in Responses"] == answers["json_schema in Messages"] == "unclear"
+    assert found["dialect"] == "chat"
+    assert found["overlay"]["endpoint"] == {"count_tokens": True}
     assert found["overlay"]["request"]["context_window"] == llama_server.context_window
     # What the server is was read from its list of models, and with it came what is known of llama.cpp.
     assert found["overlay"]["tools"]["schema"] == "grammar"
@@ -232,7 +235,7 @@ def test_a_probe_finds_the_dialects_by_itself(llama_server: LocalModel, tmp_path
 
 @pytest.mark.parametrize("version", [NEWEST, OLDER])
 def test_claude_code_after_a_probe(llama_server: LocalModel, tmp_path: Path, version: str) -> None:
-    assert probed(llama_server, tmp_path)["dialect"] == "messages"
+    assert probed(llama_server, tmp_path)["dialect"] == "chat"
     environment = {"CLAUDE_CODE_SIMPLE": "1", "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(MAX_ANSWER_TOKENS)}
     flags = ["--upstream", llama_server.base_url, "--model", llama_server.model, "--port", "0"]
     with serving(flags, home=tmp_path) as gateway:

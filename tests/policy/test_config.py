@@ -12,7 +12,6 @@ from latimer.policy.config import (
     Flags,
     Provider,
     Server,
-    from_upstream,
     is_loopback,
     json_schema,
     over,
@@ -303,7 +302,7 @@ def test_headers_of_a_preset_lie_under_the_users() -> None:
     ["http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1/", "http://127.0.0.1:8080/v1/chat/completions/"],
 )
 def test_an_upstream_as_providers_print_it(upstream: str) -> None:
-    config = from_upstream(upstream, "org/model")
+    config = parse("", "command line", Flags(upstream=upstream, model="org/model"))
     assert config.providers["upstream"].base_url == "http://127.0.0.1:8080/v1"
     assert config.routes == {"default": ("upstream/org/model",)}
 
@@ -321,7 +320,7 @@ def test_an_upstream_as_providers_print_it(upstream: str) -> None:
     ],
 )
 def test_the_name_of_an_upstream(upstream: str, name: str) -> None:
-    assert list(from_upstream(upstream, "m").providers) == [name]
+    assert list(parse("", "command line", Flags(upstream=upstream, model="m")).providers) == [name]
 
 
 def test_an_upstream_needs_a_model() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from latimer.policy.model_lists import read_models
+from latimer.policy.model_lists import Told, has_props, own_entry, read_models, read_told
 from latimer.policy.models import ModelFacts
 from latimer.profile import PriceRules
 
@@ -287,3 +287,36 @@ def test_what_is_no_number_is_unknown(junk: object) -> None:
 def test_what_is_no_price_is_unknown(price: object) -> None:
     told = {"id": "m", "pricing": {"prompt": price, "completion": price}}
     assert read_models([told])["m"].prices == PriceRules()
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({}, Told()),
+        (
+            {"owned_by": "llamacpp", "architecture": {"input_modalities": ["text"]}},
+            Told(ModelFacts(images=False, pdf=False), "llamacpp"),
+        ),
+        ({"owned_by": "vllm", "max_model_len": 4096}, Told(ModelFacts(4096), "vllm")),
+        ({"owned_by": "SGLang"}, Told(engine="sglang")),
+        ({"owned_by": "openai"}, Told()),
+        ({"owned_by": None}, Told()),
+    ],
+)
+def test_a_model_and_its_engine(entry: dict[str, Any], told: Told) -> None:
+    assert read_told({"data": [{"id": "m", **entry}]}, "m") == told
+    assert read_told({"data": [{"id": "other"}, {"id": "m", **entry}]}, "m") == told
+    assert read_told({"data": [{"id": "other"}, {"id": "another", **entry}]}, "m") == Told()
+
+
+def test_a_models_own_entry() -> None:
+    one, other = {"id": "a"}, {"id": "b"}
+    assert own_entry({"data": [one, other]}, "b") == other
+    assert own_entry([one], "b") == one
+    assert own_entry([one, other], "c") == own_entry(None, "c") == {}
+
+
+def test_what_llama_cpp_looks_like() -> None:
+    assert has_props({"owned_by": "llamacpp"})
+    assert has_props({"meta": {}})
+    assert not has_props({"owned_by": "vllm", "meta": None})

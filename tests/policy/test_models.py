@@ -9,7 +9,7 @@ import pytest
 
 from latimer.events import Usage
 from latimer.policy import models
-from latimer.policy.models import ModelFacts, both, cost, entry, facts, overlay, stated_window, with_stated_windows
+from latimer.policy.models import ModelFacts, both, cost, facts, facts_in, overlay, stated_window, with_stated_windows
 from latimer.policy.presets import presets
 from latimer.profile import PriceRules, PriceTier
 
@@ -192,10 +192,10 @@ def test_the_highest_tier_that_is_reached_prices_all() -> None:
 
 def test_an_entry_is_the_models_own_or_the_only_one() -> None:
     one, other = ModelFacts(1), ModelFacts(2)
-    assert entry({"a": one, "b": other}, "b") == other
-    assert entry({"a": one, "b": other}, "c") is None
-    assert entry({"a": one}, "c") == one
-    assert entry({}, "c") is None
+    assert facts_in({"a": one, "b": other}, "b") == other
+    assert facts_in({"a": one, "b": other}, "c") is None
+    assert facts_in({"a": one}, "c") == one
+    assert facts_in({}, "c") is None
 
 
 def test_two_answers_together() -> None:

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from latimer.policy.knowledge import Finding, key_of
-from latimer.shell import engine as engine_module
-from latimer.shell.engine import context_window
+from latimer.shell import models as models_module
 from latimer.shell.state import Store
 from tests.scenarios.replies import Wire, html
-from tests.shell.harness import KEY, PROMPT, Gateway, Upstream, config_for, eventually, gateway, serving, upstream
+from tests.shell.harness import PROMPT, Gateway, Upstream, config_for, eventually, gateway, serving, upstream
 
 MODELS = "/v1/models"
 COUNT = "/v1/messages/count_tokens"
@@ -97,7 +96,7 @@ async def test_an_engine_that_fails_to_count_is_estimated(broken: dict[str, Any]
 async def test_an_engine_that_hangs_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(others={**LLAMA_CPP, "/tokenize": Wire((b"{", *[b" "] * 100)).paced(0.1)}) as (client, script):
         await asked(script, "/props")
-        monkeypatch.setattr(engine_module, "ASK_SECONDS", 0.1)
+        monkeypatch.setattr(models_module, "ASK_SECONDS", 0.1)
         async with asyncio.timeout(1):
             assert 10 < await count(client) < 100
 
@@ -172,7 +171,7 @@ async def test_an_upstream_that_is_not_there() -> None:
 
 
 async def test_one_silent_upstream_does_not_keep_the_next_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(models_module, "ASK_SECONDS", 0.1)
     stuck = Wire((b"{", *[b" "] * 100)).paced(0.1)
     listed = {"data": [{"id": "m", "max_model_len": 4096}]}
     async with (
@@ -183,25 +182,6 @@ async def test_one_silent_upstream_does_not_keep_the_next_waiting(monkeypatch: p
         await asked(second, MODELS)
         found = (await client.get("/v1/models/claude-via-p1/m")).json
         assert found["max_input_tokens"] == 4096
-
-
-async def test_the_key_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    async with upstream(others=LLAMA_CPP) as script:
-        real = script._other
-
-        async def other(path: str, raw: bytes) -> Wire:
-            seen.append(path)
-            return await real(path, raw)
-
-        script._other = other  # type: ignore[method-assign]
-        provider = config_for(script.url).providers["p0"]
-        assert await context_window(provider, "m") == 8192
-    assert seen == [MODELS, "/props"]
-    monkeypatch.delenv("LATIMER_TEST_KEY")
-    assert KEY not in str(provider)
-    assert await context_window(provider, "m") == 0
 
 
 async def test_a_lesson_outlives_what_the_engine_tells() -> None:

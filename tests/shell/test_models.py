@@ -5,18 +5,19 @@ from typing import Any
 import pytest
 
 from latimer.policy.config import Provider, Server
+from latimer.policy.model_lists import Told
 from latimer.policy.models import ModelFacts
 from latimer.policy.routing import Route
 from latimer.profile import Profile
-from latimer.shell.models import ask_each, ask_model
+from latimer.shell.models import LLAMA_PROPS, ask_each, ask_model
 from latimer.shell.upstream import UpstreamClient
 from tests.scenarios.replies import Wire
-from tests.shell.harness import upstream
+from tests.shell.harness import config_for, upstream
 
 LIST = {"object": "list", "data": [{"id": "a", "max_model_len": 4096}, {"id": "b", "max_model_len": 8192}]}
 
 
-async def ask(others: dict[str, Any], model: str, preset: str = "") -> tuple[ModelFacts | None, list[str]]:
+async def ask(others: dict[str, Any], model: str, preset: str = "") -> tuple[Told, list[str]]:
     """What is known of a model, and the paths that were asked."""
     async with upstream(others=others) as script:
         client = UpstreamClient(Server(), {})
@@ -29,16 +30,16 @@ async def ask(others: dict[str, Any], model: str, preset: str = "") -> tuple[Mod
 
 async def test_one_model() -> None:
     known, asked = await ask({"/v1/models": LIST}, "b")
-    assert known == ModelFacts(8192)
+    assert known == Told(ModelFacts(8192))
     assert asked == ["GET /v1/models"]
-    assert (await ask({"/v1/models": LIST}, "c"))[0] is None
+    assert (await ask({"/v1/models": LIST}, "c"))[0] == Told()
 
 
 async def test_several_models() -> None:
     async with upstream(others={"/v1/models": LIST}) as script:
         provider = Provider("p", script.url)
         routes = [Route(provider, model, Profile()) for model in ("b", "c", "a")]
-        assert await ask_each(routes) == [ModelFacts(8192), None, ModelFacts(4096)]
+        assert await ask_each(routes) == [ModelFacts(8192), ModelFacts(), ModelFacts(4096)]
         assert await ask_each([]) == []
 
 
@@ -46,7 +47,7 @@ async def test_several_models() -> None:
 async def test_llama_cpp_is_known_by_its_list(own: dict[str, Any]) -> None:
     props = {"default_generation_settings": {"n_ctx": 1024}, "modalities": {"vision": True}}
     known, asked = await ask({"/v1/models": {"data": [{"id": "m", **own}]}, "/props": props}, "m")
-    assert known == ModelFacts(1024, images=True)
+    assert known == Told(ModelFacts(1024, images=True), own.get("owned_by", ""), LLAMA_PROPS)
     assert asked == ["GET /v1/models", "GET /props"]
 
 
@@ -65,23 +66,33 @@ SHOWN = {"model_info": {"qwen3.context_length": 40_960}, "capabilities": ["tools
 async def test_servers_that_tell_more_elsewhere(preset: str, more: str, told: Any, window: int) -> None:
     others = {"/v1/models": {"data": [{"id": "a"}, {"id": "b"}]}, more.split()[1]: told}
     known, asked = await ask(others, "b", preset)
-    assert known is not None
-    assert known.context_window == window
+    assert known.facts.context_window == window
+    assert known.where == more
     assert asked == ["GET /v1/models", more]
     known, _ = await ask({**others, more.split()[1]: Wire((b"no",), status=500)}, "b", preset)
-    assert known == ModelFacts()
+    assert known == Told()
 
 
 @pytest.mark.parametrize("answer", [Wire((b"<html>",)), Wire((b"{}",), status=401), None])
 async def test_a_provider_that_does_not_tell(answer: Any) -> None:
     known, _ = await ask({"/v1/models": answer}, "m")
-    assert known is None
+    assert known == Told()
 
 
 async def test_a_provider_that_is_not_there() -> None:
     client = UpstreamClient(Server(), {})
     try:
-        assert await ask_model(client, Provider("p", "http://127.0.0.1:9/v1"), "m") is None
-        assert await ask_model(client, Provider("p", "http://127.0.0.1:9/v1", api_key="env:NOT_SET_HERE"), "m") is None
+        assert await ask_model(client, Provider("p", "http://127.0.0.1:9/v1"), "m") == Told()
+        without_key = Provider("p", "http://127.0.0.1:9/v1", api_key="env:NOT_SET_HERE")
+        assert await ask_model(client, without_key, "m") == Told()
     finally:
         await client.close()
+
+
+async def test_the_key_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with upstream(others={"/v1/models": LIST}) as script:
+        routes = [Route(config_for(script.url).providers["p0"], "a", Profile())]
+        assert await ask_each(routes) == [ModelFacts(4096)]
+        monkeypatch.delenv("LATIMER_TEST_KEY")
+        assert await ask_each(routes) == [ModelFacts()]
+    assert script.asked == ["GET /v1/models"], "without its key it is not asked"

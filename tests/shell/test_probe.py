@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from latimer.errors import Rejection
-from latimer.policy.config import Config, from_upstream
+from latimer.policy.config import Config, Flags, parse
 from latimer.policy.knowledge import Finding, key_of
+from latimer.policy.model_lists import Told
 from latimer.policy.presets import Overlay
 from latimer.policy.probing.questions import Question
-from latimer.policy.probing.told import Told
 from latimer.policy.routing import Route, routes_for
 from latimer.shell import probe as probe_module
-from latimer.shell.probe import Known, Probed, ask_list, keep, probe, unprobed
+from latimer.shell.models import ask_model
+from latimer.shell.probe import Known, Probed, keep, probe, unprobed
 from latimer.shell.state import Store
 from latimer.shell.upstream import UpstreamClient
 from tests.policy.probing.imitation import Imitation, answers, refusal, without
@@ -100,7 +101,7 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     server = Server(Imitation())
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    config = from_upstream(f"http://127.0.0.1:{port}/v1", "m", api_key_env="ACME_KEY")
+    config = parse("", "command line", Flags(upstream=f"http://127.0.0.1:{port}/v1", model="m", api_key_env="ACME_KEY"))
     client = UpstreamClient(config.server, os.environ)
     try:
         yield Bench(server, config, client)
@@ -176,7 +177,7 @@ async def test_a_wrong_key(bench: Bench) -> None:
 
 
 async def test_nobody_there() -> None:
-    config = from_upstream("http://127.0.0.1:9/v1", "m")
+    config = parse("", "command line", Flags(upstream="http://127.0.0.1:9/v1", model="m"))
     client = UpstreamClient(config.server, {})
     try:
         with pytest.raises(Rejection, match="nothing accepts connections there"):
@@ -191,8 +192,8 @@ async def test_what_the_list_tells(bench: Bench) -> None:
         "/v1/models": {"data": [entry]},
         "/props": {"default_generation_settings": {"n_ctx": 4096}},
     }
-    told = await ask_list(bench.client, bench.route)
-    assert (told.window, told.images, told.engine) == (4096, False, "llamacpp")
+    told = await ask_model(bench.client, bench.route.provider, bench.route.model)
+    assert (told.facts.context_window, told.facts.images, told.engine) == (4096, False, "llamacpp")
     overlay = (await bench.probe(told=told)).found.overlay
     assert overlay["tools"]["schema"] == "grammar", "what is known of the engine lies below"
     assert overlay["request"]["context_window"] == 4096

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from latimer.errors import LatimerError, Rejection
-from latimer.policy.config import Config, from_upstream, parse
+from latimer.policy.config import Config, Flags, parse
 from latimer.shell.setup import check, list_models, with_key, write
 from tests.scenarios.replies import Say, failure, html
 from tests.upstream import Upstream
@@ -48,14 +48,15 @@ async def test_what_fails_says_what_to_do_and_shows_no_key(upstream: Upstream) -
 
 async def test_an_unset_variable_is_named(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACME_KEY", raising=False)
-    config = from_upstream(upstream.url, "m", api_key_env="ACME_KEY")
+    config = parse("", "command line", Flags(upstream=upstream.url, model="m", api_key_env="ACME_KEY"))
     assert "ACME_KEY is not set" in await check(config, "anything")
 
 
 async def test_nobody_there() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        config = from_upstream(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", "m")
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        config = parse("", "command line", Flags(upstream=url, model="m"))
     with pytest.raises(Rejection, match="nothing accepts connections there"):
         await list_models(config, "upstream")
 

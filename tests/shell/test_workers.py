@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from latimer.cli import app
 from latimer.errors import ConfigError
-from latimer.shell.workers import bind
+from latimer.shell.workers import bind, wait_after
 from tests.latimer_process import Latimer
 from tests.shell.harness import Answer, Exchange, Gateway, Response, Say, Upstream, upstream
 
@@ -301,6 +302,11 @@ async def test_a_key_that_vanishes_later(tmp_path: Path) -> None:
         assert await asyncio.to_thread(server.stop) == 130
 
 
+def test_waits_between_deaths() -> None:
+    assert [wait_after(deaths) for deaths in range(9)] == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert wait_after(100_000) == 8.0
+
+
 async def test_workers_that_always_die(tmp_path: Path) -> None:
     server = await asyncio.to_thread(start(tmp_path).ready)
     deadline = time.monotonic() + 20
@@ -311,6 +317,86 @@ async def test_workers_that_always_die(tmp_path: Path) -> None:
         await asyncio.sleep(0.01)
     assert server.exit_code() == 1
     assert server.stderr.count("latimer: the workers die soon after they start") == 1
+
+
+SUPERVISED = """
+import asyncio, sys, time
+from pathlib import Path
+from latimer.policy.config import parse
+from latimer.shell import workers
+
+{change}
+config = parse('[providers.a]\\nbase_url = "http://127.0.0.1:9/v1"\\n[routes]\\ndefault = "a/m"\\n', "test.toml")
+sockets = workers.bind("127.0.0.1", 0)
+sys.exit(workers.supervise(config, Path(sys.argv[1]), 2, sockets, lambda url: print(url, flush=True)))
+"""
+BROKEN = """
+async def broken(*_):
+    raise RuntimeError("the canary of a value")
+workers._work = broken
+workers.FIRST_WAIT_SECONDS = 0.001
+"""
+LATE = """
+import atexit
+async def late(config, state, place, channel):
+    if place.slot == 0:
+        await asyncio.sleep(1)
+    channel.sendall(workers.READY)
+    await asyncio.get_running_loop().sock_recv(channel, 1)
+    return 0
+workers._work = late
+began = time.process_time()
+atexit.register(lambda: print(time.process_time() - began))
+"""
+DEAF = """
+async def deaf(config, state, place, channel):
+    channel.sendall(workers.READY)
+    time.sleep(60)
+workers._work = deaf
+workers.GRACE_SECONDS = 0.3
+"""
+
+
+def supervised(change: str, state: Path) -> subprocess.Popen[str]:
+    """A supervisor whose workers do something else."""
+    command = [sys.executable, "-c", SUPERVISED.format(change=change), str(state)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_parent_that_waits_does_nothing(tmp_path: Path) -> None:
+    """Whatever it waits for: here the first worker, which takes long to start, and then all of them."""
+    with supervised(LATE, tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        used, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert float(used) < 0.4
+
+
+def test_workers_that_never_start(tmp_path: Path) -> None:
+    with supervised(BROKEN, tmp_path) as process:
+        output, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert output == ""
+    assert errors.count("worker 0: unexpected RuntimeError") == 5
+    assert "worker 1" not in errors
+    assert "LatimerError: the workers die soon after they start" in errors
+    assert "the canary of a value" not in errors
+
+
+def test_workers_that_do_not_stop_are_killed(tmp_path: Path) -> None:
+    with supervised(DEAF, tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        pids = children(process.pid)
+        assert len(pids) == 2
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert errors.count("did not stop and is killed") == 2
+    assert not any(alive(pid) for pid in pids)
 
 
 def test_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:

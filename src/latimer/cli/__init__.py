@@ -61,7 +61,7 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder)
 @click.version_option(__version__, message="latimer %(version)s")
 def app() -> None:
-    """Run Claude Code on any model: the Anthropic Messages API in front of any OpenAI-compatible provider."""
+    """Run Claude Code on any model: the Anthropic Messages API in front of any provider."""
 
 
 for _command in (run, serve, demo, init, probe, env, models, providers, doctor, forget, config_group):

@@ -10,34 +10,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import AS_JSON, CONFIG, MODEL, UPSTREAM, as_json, load, options, table
+from .options import AS_JSON, CONFIG, MODEL, STATE_DIR, UPSTREAM, as_json, learned, load, options, table
 
 if TYPE_CHECKING:
     from latimer.profile import Profile
 
 _UNKNOWN = "-"
+_HEAD = ["MODEL", "ASKED IN", "WINDOW", "ANSWER", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE"]
 
 
 @click.command(short_help="Show which model answers for which id.")
-@options(CONFIG, UPSTREAM, MODEL, AS_JSON)
-def models(config: Path | None, json: bool, **said: Any) -> None:
+@options(CONFIG, UPSTREAM, MODEL, STATE_DIR, AS_JSON)
+def models(config: Path | None, state_dir: Path | None, json: bool, **said: Any) -> None:
     """Show which model answers for which id, and what is known of each model."""
     from latimer.policy.catalog import picker_models
     from latimer.policy.routing import route_names, routes_for
 
     settings = load(config, said, seed=True)
-    profiles = {name: routes_for(settings, name)[0].profile for name in route_names(settings)}
+    known = learned(settings, state_dir)
+    profiles = {name: routes_for(settings, name, known)[0].profile for name in route_names(settings)}
     if json:
         facts = {name: _as_data(profile) for name, profile in profiles.items()}
-        click.echo(as_json({"routes": settings.routes, "models": picker_models(settings), "facts": facts}))
+        click.echo(as_json({"routes": settings.routes, "models": picker_models(settings, known), "facts": facts}))
         return
     width = max(len(key) for key in settings.routes)
     for key, chain in settings.routes.items():
         click.echo(f"{key:<{width}}  {', then '.join(chain)}")
     rows = [[name, *_cells(profile)] for name, profile in profiles.items()]
-    if any(cell != _UNKNOWN for _, *cells in rows for cell in cells):
+    if any(cell not in (_UNKNOWN, "chat") for _, *cells in rows for cell in cells):
         click.echo("")
-        for line in table(["MODEL", "WINDOW", "ANSWER", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE"], rows):
+        for line in table(_HEAD, rows):
             click.echo(line)
         click.echo("\nTokens, and list prices in US dollars per million tokens; + means that long prompts cost more.")
 
@@ -47,6 +49,7 @@ def _as_data(profile: Profile) -> dict[str, Any]:
     import msgspec
 
     return {
+        "dialect": profile.endpoint.dialect,
         "context_window": profile.request.context_window or None,
         "max_output": profile.request.max_output or None,
         "images": profile.sees,
@@ -60,7 +63,8 @@ def _cells(profile: Profile) -> list[str]:
     tokens = (f"{count:,}" if count else _UNKNOWN for count in (rules.context_window, rules.max_output))
     dollars = (prices.input, prices.output, prices.cache_read, prices.cache_write)
     more = "+" if prices.tiers else ""
-    return [*tokens, *(_UNKNOWN if price is None else f"{price:g}{more}" for price in dollars)]
+    told = (_UNKNOWN if price is None else f"{price:g}{more}" for price in dollars)
+    return [profile.endpoint.dialect, *tokens, *told]
 
 
 @click.group("config")

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from latimer.errors import LatimerError
 
 from .options import AS_JSON, STATE_DIR, as_json, option, options, state_directory
+
+if TYPE_CHECKING:
+    from latimer.policy.knowledge import Knowledge
 
 ALL = option("--all", "Forget everything.", is_flag=True)
 
@@ -32,8 +36,7 @@ def forget(name: str, all: bool, state_dir: Path | None, json: bool) -> None:
 
     store = Store(state_directory(state_dir))
     if bool(name) == all:
-        known = ", ".join(sorted({key.name for key in store.read().routes})) or "nothing"
-        raise click.UsageError(f"name a route or a provider, or use --all. Something is known of: {known}")
+        raise click.UsageError(f"name a route or a provider, or use --all. {_known(store.read())}")
     before = Knowledge()
 
     def edit(kept: Knowledge) -> Knowledge:
@@ -47,8 +50,7 @@ def forget(name: str, all: bool, state_dir: Path | None, json: bool) -> None:
         raise LatimerError(f"{store.path} could not be written: {error.strerror}") from None
     gone = {key: found for key, found in before.routes.items() if key not in after.routes}
     if name and not gone:
-        known = ", ".join(sorted({key.name for key in before.routes})) or "nothing"
-        raise LatimerError(f"nothing was learned of {name!r}. Something is known of: {known}")
+        raise LatimerError(f"nothing was learned of {name!r}. {_known(before)}")
     if json:
         click.echo(as_json({"forgotten": [{"route": key.name, "base_url": key.base_url} for key in gone]}))
         return
@@ -57,3 +59,8 @@ def forget(name: str, all: bool, state_dir: Path | None, json: bool) -> None:
         for finding in found:
             click.echo(f"  {described(finding, time.time())}")
     click.echo(f"forgotten: {sum(map(len, gone.values()))}")
+
+
+def _known(kept: Knowledge) -> str:
+    names = ", ".join(sorted({key.name for key in kept.routes}))
+    return f"Something was learned of {names}" if names else "So far nothing was learned"

@@ -30,6 +30,7 @@ from .options import (
     option,
     options,
     state_directory,
+    table,
 )
 
 if TYPE_CHECKING:
@@ -120,10 +121,13 @@ async def _plan(
     client: UpstreamClient, routes: Sequence[Route], learned: dict[str, Overlay], limit: Budget
 ) -> list[tuple[Route, Known]]:
     """Each route with what is known of it without a token spent."""
-    from latimer.shell.probe import Known, ask_list
+    from latimer.shell.models import ask_model
+    from latimer.shell.probe import Known
 
+    told = [await ask_model(client, route.provider, route.model) for route in routes]
     return [
-        (route, Known(await ask_list(client, route), learned.get(route.name, {}), limit.requests)) for route in routes
+        (route, Known(each, learned.get(route.name, {}), limit.requests))
+        for route, each in zip(routes, told, strict=True)
     ]
 
 
@@ -135,8 +139,8 @@ def _state(plan: Sequence[tuple[Route, Known]], limit: Budget) -> None:
             f"{limit.input_tokens:,} tokens of prompts and {limit.output_tokens:,} of answers"
         )
         own = route.profile.prices
-        prices = own if own.input is not None else known.told.prices
-        if prices and prices.input is not None and prices.output is not None:
+        prices = own if own.input is not None else known.told.facts.prices
+        if prices.input is not None and prices.output is not None:
             cost = (limit.input_tokens * prices.input + limit.output_tokens * prices.output) / 1e6
             text += f", which cost ${cost:.3f}"
         click.echo(text, err=True)
@@ -202,13 +206,14 @@ def _show(name: str, outcome: Outcome) -> None:
     found = outcome.found
     click.echo(f"{name}, {outcome.requests} requests")
     rows = [
-        (result.capability, result.answer, result.evidence, ", ".join(map(str, result.requests)))
+        (f"  {result.capability}", result.answer, result.evidence + _numbers(result.requests))
         for result in found.results
     ]
-    table = [("capability", "answer", "evidence", "request"), *rows]
-    first, second = (max(len(row[column]) for row in table) for column in (0, 1))
-    for capability, answer, evidence, requests in table:
-        numbers = f"  [{requests}]" if requests else ""
-        click.echo(f"  {capability:<{first}}  {answer:<{second}}  {evidence}{numbers}")
+    for line in table(("  CAPABILITY", "ANSWER", "EVIDENCE [REQUEST]"), rows):
+        click.echo(line)
     for reason in found.reasons or ("nothing that was not known",):
         click.echo(f"  kept: {reason}")
+
+
+def _numbers(requests: Sequence[int]) -> str:
+    return f" [{', '.join(map(str, requests))}]" if requests else ""

@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from latimer.errors import ConfigError
 
-from .options import AS_JSON, as_json, options
+from .options import AS_JSON, as_json, options, table
 
 if TYPE_CHECKING:
     from latimer.policy.presets import Address, Preset
 
 _WIDTH = 100
+_HEAD = ["NAME", "PROVIDER", "DIALECTS", "KEY", "OTHER ADDRESSES"]
 
 
 @click.command(short_help="Show the providers that Latimer knows.")
@@ -41,7 +42,8 @@ def providers(name: str | None, json: bool) -> None:
     elif name:
         click.echo("\n".join(_in_full(known[name.lower()])))
     else:
-        click.echo("\n".join(_table([_row(preset) for preset in known.values()])))
+        for line in table(_HEAD, [_row(preset) for preset in known.values()]):
+            click.echo(line)
         click.echo("\n* used unless you say otherwise, for some models at least. In full: latimer providers NAME")
 
 
@@ -102,17 +104,6 @@ def _row(preset: Preset) -> list[str]:
     dialects = " ".join(f"{dialect}*" if dialect in used else dialect for dialect in own.dialects)
     others = ", ".join(list(preset.addresses)[1:])
     return [preset.name, preset.title, dialects, next(iter(own.api_key_env), "-"), others or "-"]
-
-
-def _table(rows: list[list[str]]) -> Iterator[str]:
-    head = ["NAME", "PROVIDER", "DIALECTS", "KEY", "OTHER ADDRESSES"]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    yield click.style(_line(head, widths), bold=True)
-    yield from (_line(row, widths) for row in rows)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _in_full(preset: Preset) -> Iterator[str]:

@@ -242,7 +242,7 @@ async def _asked_limits(settings: Config, known: Mapping[str, Overlay] = _NOTHIN
 
     routes = {route.name: route for tier in TIERS if (route := tier_route(settings, tier, known))}
     unknown = [route for route in routes.values() if not route.profile.request.context_window]
-    told = [answer for answer in await ask_each(unknown) if answer]
+    told = await ask_each(unknown)
     window, most = _limits(settings, known)
     window = _least([window, *(answer.context_window for answer in told)])
     most = _least([most, *(answer.max_output for answer in told)])

@@ -83,6 +83,14 @@ class Blocks:
             segment.parts.append(text)
         self.advance()
 
+    def more_text(self, text: str) -> list[Event]:
+        """The event for more of the text that is open; [] where something else is open or waits."""
+        segment = self._open
+        if segment is None or segment.kind != "text" or self._waiting or self.events or not text:
+            return []
+        self.chars += len(text)
+        return [Delta(self._index, text)]
+
     def advance(self) -> None:
         """Open the next segment as often as the open one allows."""
         while self._waiting and (self._open is None or self._open.complete):

@@ -64,6 +64,9 @@ class BodyDecoder:
                 return self._limit(len(data))
             data = b"".join(self._whole)
         assert self._sse is not None
+        data_alone = self._sse.one(data)
+        if data_alone is not None and data_alone.startswith(b"{"):
+            return self._data(data_alone)
         try:
             received = self._sse.decode(data)
         except sse.EventTooLarge as error:
@@ -85,14 +88,14 @@ class BodyDecoder:
         body = b"".join(self._whole).lstrip(BEFORE)
         if not body:
             return self._events.fail(self._broken("an empty body"))
-        events = self._data(sse.ServerSentEvent("message", body), whole=True)
+        events = self._data(body, whole=True)
         return events + self._events.flush(complete=True)
 
     def fail(self, failure: Failure) -> list[Event]:
         """End the answer with a failure of the connection; one that had its finish reason is whole all the same."""
         return self._events.flush(complete=True) if self.finished else self._events.fail(failure)
 
-    def _data(self, message: sse.ServerSentEvent, *, whole: bool) -> list[Event]:
+    def _data(self, data: bytes, name: str = "message", *, whole: bool = False) -> list[Event]:
         raise NotImplementedError
 
     def _sniff(self) -> bool:
@@ -118,7 +121,7 @@ class BodyDecoder:
             return []
         if message.event == "error":
             return self._events.fail(decode_body_error(lenient(message.data), self._reader.asked))
-        return self._data(message, whole=False)
+        return self._data(message.data, message.event)
 
     def _unreadable(self, data: bytes, error: str) -> Failure:
         if data.lstrip()[:1] == b"<":

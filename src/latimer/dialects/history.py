@@ -164,8 +164,11 @@ def said(turn: Turn, context: Context) -> tuple[str, list[Part]]:
     why = "this model takes only one leading system message, so it is marked user text"
     context.lose(f"messages.{turn.last_index}.role", why, "approximated")
     text = "\n\n".join(texts_only(parts, f"messages.{turn.last_index}.content", context))
-    mark = next((part.mark for part in reversed(parts) if part.mark is not None), None)
-    return "user", [TextPart(f"<system-reminder>\n{text}\n</system-reminder>", mark)]
+    marks = [part.mark for part in parts if part.mark is not None]
+    if len(marks) > 1:
+        field = f"messages.{turn.last_index}.content.*.cache_control"
+        context.lose(field, "one text has one mark, the last one", "approximated")
+    return "user", [TextPart(f"<system-reminder>\n{text}\n</system-reminder>", marks[-1] if marks else None)]
 
 
 def leading_system(request: Request, context: Context) -> list[Part]:

@@ -17,6 +17,11 @@ class ThinkSplitter:
         self._state: Literal["START", "INSIDE", "AFTER", "TEXT"] = "START"
         self._held = ""
 
+    @property
+    def over(self) -> bool:
+        """Whether all that follows is text."""
+        return self._state == "TEXT"
+
     def split(self, text: str) -> list[Piece]:
         """The pieces that are certain by now; the rest is held back."""
         if self._state == "TEXT":

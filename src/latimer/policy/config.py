@@ -172,11 +172,6 @@ def parse(text: str, source: str, flags: Flags = _NO_FLAGS) -> Config:
         raise ConfigError(f"{source}: {error}") from None
 
 
-def from_upstream(upstream: str, model: str, dialect: str = "auto", api_key_env: str = "") -> Config:
-    """The configuration of `--upstream … --model …` alone. Raises ConfigError."""
-    return parse("", "command line", Flags(upstream=upstream, model=model, dialect=dialect, api_key_env=api_key_env))
-
-
 def seed_flags(environ: Mapping[str, str]) -> Flags:
     """The settings of the script this project began as; empty unless UPSTREAM_HOST is set. Raises ConfigError.
 

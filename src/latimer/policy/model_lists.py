@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
-from latimer.policy.models import ModelFacts
+from msgspec import Struct
+
+from latimer.policy.models import ModelFacts, facts_in
 from latimer.profile import PriceRules
 
 Entry = Mapping[str, Any]
+
+ENGINES = {"llamacpp": "llamacpp", "vllm": "vllm", "sglang": "sglang"}
+"""`owned_by` in a list of models -> the preset of the engine that writes it."""
 
 _MILLION = 1_000_000
 _LISTS = ("data", "models")
@@ -91,6 +96,32 @@ _TOLD_BY: Mapping[str, tuple[str, ...]] = {
     "json_schema": ("supported_parameters",),
 }
 """The lists that would name an ability, and so deny it by not naming it."""
+
+
+class Told(Struct, frozen=True):
+    """What a server says of one of its models, which preset's engine it names itself ('' for none), and where."""
+
+    facts: ModelFacts = ModelFacts()
+    engine: str = ""
+    where: str = "GET /models"
+
+
+def read_told(listed: object, model: str) -> Told:
+    """What a decoded list of models says of one of them."""
+    engine = ENGINES.get(str(own_entry(listed, model).get("owned_by") or "").lower(), "")
+    return Told(facts_in(read_models(listed), model) or ModelFacts(), engine)
+
+
+def own_entry(listed: object, model: str) -> Entry:
+    """A model's own entry; a server with one model may know it by another name. {} when there is none."""
+    entries = _entries(listed)
+    named = [each for each in entries if each.get("id") == model]
+    return (named or entries)[0] if named or len(entries) == 1 else {}
+
+
+def has_props(entry: Entry) -> bool:
+    """Whether a model is listed as llama.cpp does it, which tells more in `/props`."""
+    return entry.get("owned_by") == "llamacpp" or isinstance(entry.get("meta"), Mapping)
 
 
 def read_models(told: object) -> dict[str, ModelFacts]:

@@ -125,7 +125,7 @@ def cost(usage: Usage, prices: PriceRules) -> float | None:
     return sum(tokens * dollars for tokens, dollars in parts) / _MILLION
 
 
-def entry(models: Mapping[str, ModelFacts], model: str) -> ModelFacts | None:
+def facts_in(models: Mapping[str, ModelFacts], model: str) -> ModelFacts | None:
     """A model's own entry of `read_models`; a server with one model may know it by another name, or by none."""
     return models.get(model) or (next(iter(models.values())) if len(models) == 1 else None)
 

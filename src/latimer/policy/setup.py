@@ -49,11 +49,6 @@ def usual_variable(preset: Preset | None, address: str, environ: Mapping[str, st
     return next((name for name in known if environ.get(name)), known[0] if known else "")
 
 
-def is_local_preset(preset: Preset) -> bool:
-    """Whether a preset is of a server on the user's own machine, which needs no key."""
-    return bool(re.match(r"https?://(localhost|127\.0\.0\.1)\b", preset.base_url))
-
-
 def known_presets() -> list[Preset]:
     """Those to choose from, by name."""
     return list(presets().values())

@@ -69,6 +69,7 @@ class StreamClient:
         ping_seconds: float,
     ) -> None:
         self._request = request
+        self._line = request.line
         self._own_headers = headers
         self._greeting = greeting
         self._ping_seconds = ping_seconds
@@ -84,7 +85,7 @@ class StreamClient:
 
     @property
     def congested(self) -> bool:
-        return self._request.congested
+        return self._line.congested
 
     def announce(self, route: str, report: str) -> None:
         self.headers = _headers(route, report)

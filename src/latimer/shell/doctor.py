@@ -18,7 +18,7 @@ from latimer.policy.config import Config, Provider, Server
 from latimer.policy.diagnosis import Diagnosis
 from latimer.policy.knowledge import Knowledge, overlays
 from latimer.policy.routing import Route, route_names, routes_for
-from latimer.shell.engine import ask
+from latimer.shell.models import ask_model
 from latimer.shell.secrets import request_headers, resolve
 from latimer.shell.state import Store
 from latimer.shell.upstream import UpstreamClient, named_failure, read_body_of
@@ -81,7 +81,7 @@ async def _provider(client: UpstreamClient, provider: Provider, routes: Sequence
     for route in routes:
         found += [diagnosis.of_model(route, listed)] if listed else []
         known = route.profile.request.context_window
-        told = 0 if known or not listed else (await ask(client, provider, route.model))[0]
+        told = 0 if known or not listed else (await ask_model(client, provider, route.model)).facts.context_window
         found.append(diagnosis.of_window(route, told))
     return found
 

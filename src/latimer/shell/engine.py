@@ -1,31 +1,27 @@
 """What a local engine or a provider tells of itself: the context window, and exact token counts where it counts.
 
-llama.cpp: `GET /props`, `POST /apply-template`, `POST /tokenize` (tools/server/README.md of ggml-org/llama.cpp).
-vLLM and SGLang: `max_model_len` in `GET /models`. OpenRouter and others: `context_length` there.
+Windows are in lists of models and beside them (`latimer.shell.models`). llama.cpp counts in `POST /apply-template` and
+`POST /tokenize` (tools/server/README.md of ggml-org/llama.cpp).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
-from latimer.errors import ConfigError
-from latimer.policy.config import Config, Provider, Server
+from latimer.policy.config import Config, Provider
 from latimer.policy.knowledge import Finding
 from latimer.policy.routing import Route, route_names
+from latimer.shell.models import LLAMA_PROPS, ask_model, fetch_json, root
 from latimer.shell.routes import Routes
-from latimer.shell.upstream import NO_HEADERS, UpstreamClient
+from latimer.shell.upstream import UpstreamClient
 
 log = logging.getLogger(__name__)
-
-ASK_SECONDS = 3.0
-WINDOW_KEYS = ("context_length", "max_model_len", "context_window", "max_context_length")
 
 
 class Prompt(Struct, omit_defaults=True):
@@ -82,74 +78,20 @@ class Engines:
     async def _ask_all(self) -> None:
         for name in route_names(self._config):
             route = self._routes.chain(name)[0]
-            window, tokenizes = await ask(self._upstream, route.provider, route.model)
-            if tokenizes:
+            told = await ask_model(self._upstream, route.provider, route.model)
+            if told.where == LLAMA_PROPS:
                 self._tokenizers.add(name)
+            window = told.facts.context_window
             # What a server was started with is truer than what is known of its model.
             if window and window != self._routes.chain(name)[0].profile.request.context_window:
-                told = {"request": {"context_window": window}}
+                overlay = {"request": {"context_window": window}}
                 why = "the upstream tells its context window"
-                self._routes.note(route, Finding(told, why, "engine", int(time.time())))
+                self._routes.note(route, Finding(overlay, why, "engine", int(time.time())))
                 log.info("%s: context window %d", name, self._routes.chain(name)[0].profile.request.context_window)
 
     async def _post(self, provider: Provider, path: str, body: Any) -> Any:
-        return await fetch_json(self._upstream, provider, "POST", _root(provider) + path, json.encode(body))
-
-
-async def context_window(provider: Provider, model: str) -> int:
-    """The model's context window in tokens, 0 when nobody tells."""
-    client = UpstreamClient(Server(), os.environ)
-    try:
-        window, _ = await ask(client, provider, model)
-    finally:
-        await client.close()
-    return window
-
-
-async def ask(client: UpstreamClient, provider: Provider, model: str) -> tuple[int, bool]:
-    """The context window (0 unknown), and whether the engine has llama.cpp's tokenizing calls."""
-    models = await fetch_json(client, provider, "GET", f"{provider.base_url}/models")
-    entry = entry_of(models, model)
-    window = next((entry[key] for key in WINDOW_KEYS if _is_count(entry.get(key))), 0)
-    # Only llama.cpp lists models with this; asking other providers for /props would be noise in their logs.
-    if not isinstance(entry.get("meta"), dict) and entry.get("owned_by") != "llamacpp":
-        return window, False
-    props = await fetch_json(client, provider, "GET", _root(provider) + "/props")
-    settings = props.get("default_generation_settings") if isinstance(props, dict) else None
-    size = settings.get("n_ctx") if isinstance(settings, dict) else None
-    return (size, True) if _is_count(size) else (window, False)
+        return await fetch_json(self._upstream, provider, "POST", root(provider) + path, json.encode(body))
 
 
 def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and value > 0
-
-
-def entry_of(models: Any, model: str) -> dict[str, Any]:
-    """The model's own entry in a list of models; a server with one model may know it by another name."""
-    entries = models.get("data") if isinstance(models, dict) else models
-    known = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    named = [entry for entry in known if entry.get("id") == model]
-    if named or len(known) == 1:
-        return (named or known)[0]
-    return {}
-
-
-async def fetch_json(  # a request has these parts
-    client: UpstreamClient,
-    provider: Provider,
-    method: str,
-    url: str,
-    body: bytes = b"",
-    headers: Mapping[str, str] = NO_HEADERS,
-) -> Any:
-    """A JSON answer, None when there is none: these questions are optional, so nothing here is an error."""
-    try:
-        async with asyncio.timeout(ASK_SECONDS):
-            status, answer = await client.fetch(provider, method, url, body, headers)
-        return json.decode(answer) if status == 200 else None
-    except (ConfigError, OSError, ValueError):  # TimeoutError is an OSError
-        return None
-
-
-def _root(provider: Provider) -> str:
-    return provider.base_url.removesuffix("/v1")

@@ -62,7 +62,7 @@ for _library in ("pypdf", "PIL"):  # they log what stands in broken files, which
 
 SETTLE_SECONDS = 5.0
 """How long usage is awaited after the finish reason: some servers keep the connection open and send none."""
-OFFLOAD_BYTES = 256 * 1024
+OFFLOAD_BYTES = 1024 * 1024
 """Larger requests are translated beside the event loop: they take more than about 5 ms."""
 
 OWN_ANSWER = "latimer"

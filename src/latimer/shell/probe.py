@@ -12,17 +12,16 @@ from msgspec.structs import replace
 from latimer.dialects.errors.failures import Asked, failure_of
 from latimer.errors import Failure
 from latimer.policy.knowledge import Finding, Knowledge, key_of
+from latimer.policy.model_lists import Told
 from latimer.policy.presets import Overlay, presets
 from latimer.policy.probing.answers import Reply, read_reply
 from latimer.policy.probing.interview import Found, Interview
 from latimer.policy.probing.questions import Question
 from latimer.policy.probing.talk import Subject
-from latimer.policy.probing.told import Told, read_entry
 from latimer.policy.profiles import resolve
 from latimer.policy.routing import Route
 from latimer.policy.tables import merge
 from latimer.profile import Dialect
-from latimer.shell.engine import ask, entry_of, fetch_json
 from latimer.shell.state import Store
 from latimer.shell.upstream import UpstreamClient, named_failure
 
@@ -44,14 +43,6 @@ class Probed(Struct, frozen=True):
 
     found: Found
     requests: int
-
-
-async def ask_list(client: UpstreamClient, route: Route) -> Told:
-    """What the upstream tells without being asked for tokens."""
-    entry = entry_of(await fetch_json(client, route.provider, "GET", f"{route.provider.base_url}/models"), route.model)
-    window, by_engine = await ask(client, route.provider, route.model)
-    told = read_entry(entry, window)
-    return replace(told, where="GET /props") if by_engine and told.images is None else told
 
 
 class Known(Struct, frozen=True):

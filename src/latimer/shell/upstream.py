@@ -111,7 +111,7 @@ class UpstreamClient:
                 raise UpstreamError(Failure("authentication_error", str(error), should_retry=False)) from error
             except OSError as error:
                 raise UpstreamError(named_failure(error, route.provider.base_url, asked)) from error
-            if reply.status != 200:
+            if not 200 <= reply.status < 300:  # a 204 is an empty answer, a 203 one that a proxy has touched
                 raise await _refusal(reply, asked)
             yield Answering(reply, urlsplit(url).netloc, asked)
 
@@ -161,7 +161,7 @@ class UpstreamClient:
 
 
 class Answering:
-    """A 200 answer. What breaks it is an `UpstreamError`."""
+    """An answer that is no refusal. What breaks it is an `UpstreamError`."""
 
     def __init__(self, reply: Reply, host: str, asked: Asked) -> None:
         self._reply = reply

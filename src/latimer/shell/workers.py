@@ -24,7 +24,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from msgspec import Struct, json
+from msgspec import DecodeError, Struct, json
 
 from latimer.errors import ConfigError, LatimerError
 from latimer.launch import run_loop, until_signal
@@ -42,7 +42,7 @@ FIRST_WAIT_SECONDS = 0.25
 """How long a worker that died sooner is waited with; twice as long each further time in a row."""
 LONGEST_WAIT_SECONDS = 8.0
 MOST_DEATHS = 5
-"""When each worker has died so often in a row, and none lives, there is no point in going on."""
+"""When one has died so often in a row before all were ready, or all have later, there is no point in going on."""
 GRACE_SECONDS = SHUTDOWN_SECONDS + STOP_SECONDS + 2.0
 """How long workers may take to stop before they are killed; by their own limits they need less."""
 READY = b"\n"
@@ -73,8 +73,6 @@ class Worker:
         """When the next one may start, by the monotonic clock."""
         self.deaths = 0
         """In a row, each soon after its start."""
-        self.refusal: Refusal | None = None
-        """Why the last one could not start."""
 
     @property
     def ready(self) -> bool:
@@ -110,6 +108,14 @@ def supervise(
     return Supervisor(config, state, count, sockets).run(ready)
 
 
+def wait_after(deaths: int) -> float:
+    """Seconds until another may start, after so many deaths in a row."""
+    if deaths == 0:
+        return 0.0
+    doublings = min(deaths - 1, 30)  # a float holds no more than a thousand
+    return min(FIRST_WAIT_SECONDS * 2.0**doublings, LONGEST_WAIT_SECONDS)
+
+
 class Supervisor:
     """The parent of the workers."""
 
@@ -141,9 +147,10 @@ class Supervisor:
     def _watch(self, signals: socket.socket, ready: Callable[[str], None]) -> int:
         while True:
             self._start_due()
-            for key, _ in self._selector.select(self._patience()):
-                if key.fileobj is signals:
-                    return 130 if signal.SIGINT in signals.recv(64) else 0
+            heard = [key for key, _ in self._selector.select(self._patience())]
+            if any(key.fileobj is signals for key in heard):  # first: it may be why a worker has ended
+                return 130 if signal.SIGINT in signals.recv(64) else 0
+            for key in heard:
                 self._hear(key.data)
             if not self._all_ready and all(worker.ready for worker in self._workers):
                 self._all_ready = True
@@ -152,21 +159,26 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         """Seconds until a worker may start again."""
-        waiting = [worker.due for worker in self._workers if not worker.pid]
+        waiting = [worker.due for worker in self._absent()]
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
+    def _absent(self) -> list[Worker]:
+        """Those that are to be started. The first comes first: when it cannot start, nothing has been told twice."""
+        rest = self._workers[1:] if self._all_ready or self._workers[0].ready else []
+        return [worker for worker in (self._workers[0], *rest) if not worker.pid]
+
     def _start_due(self) -> None:
-        """The first worker comes first: when it cannot start, nothing has been told twice."""
-        first = self._workers[0]
-        for worker in self._workers:
-            if worker is not first and not (self._all_ready or first.ready):
-                return
-            if not worker.pid and worker.due <= time.monotonic():
+        for worker in self._absent():
+            if worker.due <= time.monotonic():
                 self._start(worker)
 
     def _start(self, worker: Worker) -> None:
-        ours, theirs = socket.socketpair()
-        worker.channel, worker.heard, worker.started, worker.refusal = ours, b"", time.monotonic(), None
+        worker.heard, worker.started = b"", time.monotonic()
+        try:
+            worker.channel, theirs = socket.socketpair()
+        except OSError as error:
+            self._died(worker, Refusal(f"it has no channel: {error.strerror}", config=False))
+            return
         # A signal that comes between the fork and the worker's own handlers must wait for them.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         failure = ""
@@ -181,7 +193,7 @@ class Supervisor:
         if failure:
             self._died(worker, Refusal(failure, config=False))
         else:
-            self._selector.register(ours, selectors.EVENT_READ, worker)
+            self._selector.register(worker.channel, selectors.EVENT_READ, worker)
 
     def _hear(self, worker: Worker) -> None:
         assert worker.channel is not None
@@ -197,26 +209,24 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         log.warning("worker %d (process %d) ended with %s", worker.slot, worker.pid, how)
-        refusal = json.decode(worker.heard, type=Refusal) if worker.heard.strip() else None
-        self._died(worker, refusal)
+        self._died(worker, _refusal(worker.heard))
 
     def _died(self, worker: Worker, refusal: Refusal | None) -> None:
         """Plan another in its place. Raises `LatimerError` when that is no use."""
         now = time.monotonic()
-        assert worker.channel is not None
-        worker.channel.close()
-        worker.pid, worker.channel, worker.refusal = 0, None, refusal
+        if worker.channel is not None:
+            worker.channel.close()
+        worker.pid, worker.channel = 0, None
         self._loads[worker.slot] = ABSENT
         self._shared.ended(worker.slot)
         if refusal is not None and not self._all_ready:
             raise refusal.error()
         worker.deaths = worker.deaths + 1 if now - worker.started < STEADY_SECONDS else 0
-        wait = min(FIRST_WAIT_SECONDS * 2 ** (worker.deaths - 1), LONGEST_WAIT_SECONDS) if worker.deaths else 0.0
-        worker.due = now + wait
+        worker.due = now + wait_after(worker.deaths)
         if refusal is not None:
             log.error("worker %d could not start: %s", worker.slot, refusal.message)
-        started = self._workers if self._all_ready else self._workers[:1]
-        if all(not each.pid and each.deaths >= MOST_DEATHS for each in started):
+        doomed = self._workers if self._all_ready else [worker]
+        if all(not each.pid and each.deaths >= MOST_DEATHS for each in doomed):
             raise refusal.error() if refusal else LatimerError("the workers die soon after they start; see the log")
 
     # --- its end ---
@@ -286,6 +296,14 @@ async def _work(config: Config, state: Path, place: Place, channel: socket.socke
             with suppress(OSError):  # the parent is gone, which `stopped` tells as well
                 channel.sendall(READY)
             return await stopped
+
+
+def _refusal(heard: bytes) -> Refusal | None:
+    """What a worker said before it ended; None when it was ready, or did not come to the end of its words."""
+    try:
+        return json.decode(heard, type=Refusal)
+    except DecodeError:
+        return None
 
 
 def _ended(worker: Worker) -> bool:

@@ -26,11 +26,14 @@ class Decoder:
         self._data: list[bytes] = []
         self._event = "message"
         self._fresh = True
+        self._between = False
+        """Whether an event has just ended, and nothing of the next one has come."""
 
     def decode(self, chunk: bytes) -> list[ServerSentEvent]:
         """All events that this chunk completes."""
-        if self._is_one_event(chunk):
-            return [ServerSentEvent("message", chunk[6:-2])]
+        if (data := self.one(chunk)) is not None:
+            return [ServerSentEvent("message", data)]
+        self._between = False
         self._size += len(chunk)
         if self._size > MAX_EVENT_BYTES:
             raise EventTooLarge(f"an event of more than {MAX_EVENT_BYTES} bytes")
@@ -46,19 +49,22 @@ class Decoder:
         events: list[ServerSentEvent] = []
         for line in lines:
             self._line(line.rstrip(b"\r\n"), events)
+        self._between = not (self._unfinished or self._data) and self._event == "message"
         return events
 
-    def _is_one_event(self, chunk: bytes) -> bool:
-        """Whether the chunk is a whole `data:` event by itself, as most reads of a live stream are."""
-        return (
-            chunk.startswith(b"data: ")
-            and chunk.find(b"\n") == len(chunk) - 2
+    def one(self, chunk: bytes) -> bytes | None:
+        """The data of a chunk that is a whole `data:` event by itself, as most reads of a live stream are; else None."""
+        end = len(chunk) - 2
+        if (
+            self._between
+            and chunk.find(b"\n") == end
+            and chunk.startswith(b"data: ")
             and chunk.endswith(b"\n\n")
-            and not (self._unfinished or self._data or self._fresh)
-            and self._event == "message"
             and b"\r" not in chunk
-            and len(chunk) < MAX_EVENT_BYTES
-        )
+            and end < MAX_EVENT_BYTES
+        ):
+            return chunk[6:end]
+        return None
 
     def flush(self) -> list[ServerSentEvent]:
         """The last event. The standard drops one without its blank line; servers forget it often, so it counts."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from latimer.dialects.errors.error_body import holds_error, read_body, read_error, redacted, shown
-from latimer.dialects.errors.failures import Asked, connection_failure, decode_body_error, decode_error
+from latimer.dialects.errors.failures import Asked, connection_failure, decode_body_error, failure_of
 from latimer.dialects.errors.waits import duration, wait_asked
 from latimer.errors import STATUS, Failure
 
@@ -30,7 +30,7 @@ ROUTE = "minimax/MiniMax-M2: "
 
 def failure(status: int, body: Any, headers: dict[str, str] | None = None, asked: Asked = ASKED) -> Failure:
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    return decode_error(status, headers or {}, raw, asked, NOW)
+    return failure_of(status, headers or {}, read_body(raw), asked, NOW)
 
 
 def openai(message: str, code: Any = None, type_: str | None = None, param: str | None = None) -> dict[str, Any]:
@@ -512,12 +512,13 @@ def check(told: Failure) -> None:
 
 @given(STATUSES, HEADERS, st.binary())
 def test_any_bytes_become_a_failure(status: int, headers: dict[str, str], body: bytes) -> None:
-    check(decode_error(status, headers, body, ASKED, NOW))
+    check(failure_of(status, headers, read_body(body), ASKED, NOW))
 
 
 @given(STATUSES, HEADERS, VALUES)
 def test_any_json_becomes_a_failure(status: int, headers: dict[str, str], body: Any) -> None:
-    check(decode_error(status, headers, json.dumps(body).encode("utf-8", "surrogatepass"), ASKED, NOW))
+    raw = json.dumps(body).encode("utf-8", "surrogatepass")
+    check(failure_of(status, headers, read_body(raw), ASKED, NOW))
     check(decode_body_error(body, ASKED))
     holds_error(body)
 

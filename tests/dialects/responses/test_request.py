@@ -10,7 +10,7 @@ import pytest
 from latimer.dialects.messages.request import decode_request
 from latimer.dialects.responses.request import encode_request
 from latimer.errors import Rejection
-from tests.dialects.chat.asking import Json, assistant, call, result, system, text, user
+from tests.dialects.chat.asking import Json, user
 from tests.dialects.chat.test_request import CARRIED, CLOSED, EXPLAINED, GIVEN, REFUSED
 from tests.dialects.responses.asking import DEFAULT, Asked, profile, said
 from tests.scenarios.checking import parse
@@ -193,22 +193,11 @@ def test_what_the_provider_wants_beside_is_sent() -> None:
     assert Asked(rules=profile(request={"extra_body": {"x": {"y": 1}}})).body["x"] == {"y": 1}
 
 
-ENDED = {"type": "ephemeral", "ttl": "1h"}
-
-
-@pytest.mark.parametrize(
-    ("turns", "place", "field"),
-    [
-        ([user("a"), assistant("b"), user(text("c"), text("d"))], 2, "content"),
-        ([user("go"), assistant(call("toolu_A")), user(result("toolu_A"))], 2, "output"),
-        ([user("go"), assistant(call("toolu_A")), user(result("toolu_A")), system("s")], 3, "content"),
-    ],
-)
-def test_the_mark_of_the_request_stands_at_its_end(turns: list[Json], place: int, field: str) -> None:
-    asked = Asked(*turns, rules=profile(cache={"cache_control": "pass"}), cache_control=ENDED)
-    assert asked.input[place][field][-1]["cache_control"] == ENDED
-    assert asked.raw.count(b"cache_control") == 1
-    assert [(loss.field, loss.action) for loss in asked.losses] == [("cache_control", "emulated")]
+def test_the_mark_of_the_request_has_no_place() -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    asked = Asked(user("a"), rules=profile(cache={"cache_control": "pass"}), cache_control=mark)
+    assert b"cache_control" not in asked.raw
+    assert [(loss.field, loss.action) for loss in asked.losses] == [("cache_control", "dropped")]
 
 
 def test_an_image_that_is_too_large_is_refused_where_the_client_wants_that() -> None:

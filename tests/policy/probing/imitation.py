@@ -54,8 +54,8 @@ class Imitation:
     unasked_usage: bool = False
     thinks: Callable[[Json], bool] = lambda body: True
     cached: int = 0
-    schemas: bool = False
-    """Whether Messages takes schemas."""
+    schemas: tuple[str, ...] = ("chat", "responses", "messages")
+    """The dialects that keep to a schema; the others take it and ignore it."""
     refused: dict[str, Refusal] = field(default_factory=dict)
     """By dialect: what is answered to requests with tools."""
     asked: list[Question] = field(default_factory=list)
@@ -120,13 +120,16 @@ class Imitation:
             return "I am here to help with your data."
         if "image_url" in str(body["messages"]):
             return "Red"
-        if "response_format" in body:
+        if "response_format" in body and "chat" in self.schemas:
             return '{"word": "OK"}'
         return "one two three four " if "stop" in body else "OK"
 
+    def formed(self, dialect: str, asked: bool) -> str:
+        return '{"word": "OK"}' if asked and self.clever and dialect in self.schemas else "OK"
+
     def messages(self, body: Json) -> Json | bytes:
         if not body.get("stream"):
-            text = {"type": "text", "text": '{"word": "OK"}' if self.schemas and "output_config" in body else "OK"}
+            text = {"type": "text", "text": self.formed("messages", "output_config" in body)}
             return {"type": "message", "content": [text], "stop_reason": "end_turn", "usage": {"input_tokens": 5}}
         start = {"type": "tool_use", "id": "t1", "name": TOOL_NAME, "input": {}}
         delta = {"type": "input_json_delta", "partial_json": '{"city": "Paris"}'}
@@ -141,7 +144,8 @@ class Imitation:
         call = {"type": "function_call", "call_id": "f1", "name": TOOL_NAME, "arguments": '{"city": "Paris"}'}
         output: list[Json] = [{"type": "reasoning", "summary": []}] if self.reasoning else []
         output += [call] if "tools" in body and self.clever else []
-        output += [{"type": "message", "content": [{"type": "output_text", "text": "OK"}]}]
+        text = self.formed("responses", "text" in body)
+        output += [{"type": "message", "content": [{"type": "output_text", "text": text}]}]
         whole = {"status": "completed", "output": output, "usage": {"input_tokens": 5}}
         if not body.get("stream"):
             return whole

@@ -10,6 +10,9 @@ GOOD = Standing(works=True, tools=True, streams=True)
 THINKS = Standing(works=True, tools=True, streams=True, reasons=True)
 NO_TOOLS = Standing(works=True, tools=False)
 BROKEN = Standing(works=True, tools=True, streams=False)
+KEEPS = Standing(works=True, tools=True, streams=True, schema=True)
+IGNORES = Standing(works=True, tools=True, streams=True, reasons=True, schema=False)
+BREAKS_AND_KEEPS = Standing(works=True, tools=True, streams=False, schema=True)
 UNKNOWN = Standing(works=True)
 ABSENT = Standing()
 
@@ -33,6 +36,12 @@ ABSENT = Standing()
         (ABSENT, GOOD, NO_TOOLS, "responses"),
         (ABSENT, UNKNOWN, UNKNOWN, "responses"),
         (ABSENT, ABSENT, UNKNOWN, "messages"),
+        (KEEPS, IGNORES, IGNORES, "chat"),
+        (KEEPS, GOOD, GOOD, "chat"),
+        (KEEPS, KEEPS, IGNORES, "chat"),
+        (KEEPS, KEEPS, KEEPS, "messages"),
+        (IGNORES, IGNORES, IGNORES, "messages"),
+        (BREAKS_AND_KEEPS, ABSENT, IGNORES, "messages"),
     ],
 )
 def test_the_rule(chat: Standing, responses: Standing, messages: Standing, chosen: Dialect) -> None:
@@ -43,3 +52,20 @@ def test_the_rule(chat: Standing, responses: Standing, messages: Standing, chose
 
 def test_nothing_that_works() -> None:
     assert choose({"chat": ABSENT, "messages": ABSENT}) is None
+
+
+@pytest.mark.parametrize(
+    ("chat", "responses", "known", "chosen"),
+    [
+        (NO_TOOLS, NO_TOOLS, "responses", "responses"),
+        (GOOD, GOOD, "responses", "responses"),
+        (GOOD, NO_TOOLS, "responses", "chat"),
+        (GOOD, ABSENT, "messages", "chat"),
+    ],
+)
+def test_what_a_preset_says_stays_where_nothing_speaks_against_it(
+    chat: Standing, responses: Standing, known: Dialect, chosen: Dialect
+) -> None:
+    found = choose({"chat": chat, "responses": responses, "messages": ABSENT}, known)
+    assert found is not None
+    assert found[0] == chosen

@@ -5,8 +5,8 @@ import pytest
 from latimer.policy.probing.answers import Called, Reply
 from latimer.policy.probing.endpoints import weigh_tools
 from latimer.policy.probing.talk import Standing
-from latimer.profile import EndpointRules, NativeRules, Profile
-from tests.policy.probing.imitation import Imitation, answers, refusal, without
+from latimer.profile import EndpointRules, Profile
+from tests.policy.probing.imitation import Imitation, answers, refusal
 
 ALL = ("chat", "responses", "messages")
 
@@ -38,19 +38,6 @@ def test_an_upstream_without_chat_completions(only: str) -> None:
     assert found.dialect == only
     assert found.overlay["endpoint"]["dialect"] == only
     assert not [question for question in upstream.asked[1:] if question.dialect == "chat"]
-
-
-@pytest.mark.parametrize("schemas", [True, False])
-def test_schemas_in_messages(schemas: bool) -> None:
-    found = Imitation(dialects=ALL, schemas=schemas).probe()
-    assert answers(found)["json_schema in Messages"] == ("yes" if schemas else "unclear")
-    assert found.overlay.get("native") == ({"output_config": ["format"]} if schemas else None)
-
-
-def test_a_preset_that_says_more_than_is_taken() -> None:
-    profile = Profile(native=NativeRules(output_config=frozenset({"effort", "format"})))
-    refused = Imitation(dialects=ALL, native=[without("output_config")]).probe(profile)
-    assert refused.overlay["native"] == {"output_config": ["effort"]}
 
 
 def test_what_was_missing_once_and_is_there_now() -> None:

@@ -4,9 +4,10 @@ import msgspec
 import pytest
 
 from latimer.errors import Rejection
+from latimer.policy.model_lists import Told
+from latimer.policy.models import ModelFacts
 from latimer.policy.probing.interview import MOST_QUESTIONS, budget
 from latimer.policy.probing.questions import INPUT_EACH, ROOM_TO_THINK
-from latimer.policy.probing.told import Told
 from latimer.policy.tables import merge
 from latimer.profile import Profile
 from tests.policy.probing.imitation import Imitation, answers, refusal, strict, without
@@ -126,7 +127,7 @@ def test_the_budget_ends_it_with_what_is_known(most: int) -> None:
 
 def test_what_is_known_beforehand_is_not_asked() -> None:
     upstream = Imitation()
-    found = upstream.probe(told=Told(window=8192, images=False))
+    found = upstream.probe(told=Told(ModelFacts(context_window=8192, images=False)))
     assert answers(found)["context window"] == "yes"
     assert found.overlay["request"] == {"context_window": 8192}
     assert found.overlay["media"] == {"images": False}

@@ -246,7 +246,7 @@ async def test_a_slow_client_congests_its_own_answer_only() -> None:
         for _ in range(400):
             request.write(b"x" * 65_536)
             sent += 1
-            if request.congested:
+            if request.line.congested:
                 await request.drain()
         request.end()
 

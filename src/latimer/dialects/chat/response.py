@@ -10,7 +10,6 @@ from latimer.dialects.errors.failures import decode_body_error
 from latimer.dialects.reader import Reader
 from latimer.events import Event
 from latimer.wire import chat as wire
-from latimer.wire import sse
 from latimer.wire.json_text import UNREADABLE, decode_mended
 
 from .stream import StreamDecoder
@@ -27,8 +26,8 @@ class ResponseDecoder(BodyDecoder):
         self._stream = StreamDecoder(reader)
         super().__init__(reader, self._stream)
 
-    def _data(self, message: sse.ServerSentEvent, *, whole: bool) -> list[Event]:
-        data = message.data
+    def _data(self, data: bytes, name: str = "message", *, whole: bool = False) -> list[Event]:
+        del name  # chunks have none
         try:
             chunk = decode_mended(_chunk, data)
         except UNREADABLE as error:

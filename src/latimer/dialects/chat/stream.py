@@ -58,6 +58,8 @@ class StreamDecoder:
         self._usage: Usage | None = None
         self._extras = Extras()
         self._worded = False
+        self._tier: Any = None
+        """The service tier that was told last."""
 
     @property
     def finished(self) -> bool:
@@ -68,6 +70,9 @@ class StreamDecoder:
         """The events that this chunk causes."""
         if self._ended:
             return []
+        text = self._text_alone(chunk)
+        if text is not None and (more := self._blocks.more_text(text)):
+            return more
         try:
             self._chunk(chunk)
         except BrokenAnswer as wrong:
@@ -94,6 +99,27 @@ class StreamDecoder:
         self._ended = True
         self._blocks.events.append(failure)
 
+    def _text_alone(self, chunk: wire.Chunk) -> str | None:
+        """The text of a chunk that says nothing else, as nearly all do: it needs no look at every field."""
+        choices = chunk.choices
+        if (
+            not self._worded
+            or self._splitter is not None
+            or choices is None
+            or len(choices) != 1
+            or chunk.usage is not None
+            or chunk.error is not wire.NULL
+            or chunk.x_groq is not None
+            or chunk.service_tier != self._tier
+            or chunk.moderation is not None
+        ):
+            return None
+        choice = choices[0]
+        delta = choice.delta
+        if delta is None or type(delta.content) is not str or choice != wire.Choice(0, delta):
+            return None
+        return delta.content if delta == wire.ChoiceDelta(delta.content) else None
+
     # --- one chunk ---------------------------------------------------------------------------------------------------
 
     def _chunk(self, chunk: wire.Chunk) -> None:
@@ -108,6 +134,7 @@ class StreamDecoder:
             self._usage = decode_usage(usage)
             self._extras.of_usage(usage)
         if chunk.service_tier or chunk.moderation:
+            self._tier = chunk.service_tier
             self._extras.of_answer(chunk.service_tier, chunk.moderation)
         for choice in chunk.choices or ():
             if not choice.index:
@@ -175,8 +202,11 @@ class StreamDecoder:
         elif self._splitter is None:
             self._add("text", content)
         else:
-            for kind, text in self._splitter.split(content):
+            splitter = self._splitter
+            for kind, text in splitter.split(content):
                 self._add(kind, text, field="think")
+            if splitter.over:
+                self._splitter = None
 
     def _call(self, delta: wire.ToolCallDelta) -> None:
         call, new = self._calls.find(delta)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from latimer.errors import ErrorType, Failure
 
 from .causes import Cause, cause_of
-from .error_body import ErrorBody, capped, lower_keys, read_body, read_error, redacted, shown
+from .error_body import ErrorBody, capped, lower_keys, read_error, redacted, shown
 from .overflow import Overflow, read_output_limit, read_overflow
 from .waits import wait_asked
 
@@ -85,22 +85,17 @@ _ANSWERS: dict[Cause, _Answer] = {
 _PASSES: frozenset[Cause] = frozenset({"rate", "overloaded", "timeout", "server"})
 
 
-def decode_error(status: int, headers: Mapping[str, str], body: bytes, asked: Asked, now: float) -> Failure:
-    """The failure that an HTTP answer other than 200 stands for; `now` is seconds since the epoch, for waits as dates.
-
-    Never raises. The message names the route and is at most 2 kB without anything that looks like a key, except where
-    Claude Code knows an exact sentence (`prompt is too long: …`): then it is that sentence alone.
-    """
-    return failure_of(status, headers, read_body(body), asked, now)
-
-
 def decode_body_error(body: Any, asked: Asked) -> Failure:
     """The failure in decoded JSON that came with status 200: a whole body, or a chunk in the middle of a stream."""
     return failure_of(200, {}, read_error(body), asked, 0.0)
 
 
 def failure_of(status: int, headers: Mapping[str, str], error: ErrorBody, asked: Asked, now: float) -> Failure:
-    """The failure of an error that was read before, for a caller that needs the reading too (`policy.lessons` does)."""
+    """The failure that an HTTP answer stands for; `now` is seconds since the epoch, for waits as dates.
+
+    Never raises. The message names the route and is at most 2 kB without anything that looks like a key, except where
+    Claude Code knows an exact sentence (`prompt is too long: …`): then it is that sentence alone.
+    """
     if status < 300:
         status = error.status
     if exact := _overflow(status, error, asked) or _output_limit(status, error, asked):

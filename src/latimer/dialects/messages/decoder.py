@@ -138,7 +138,9 @@ class MessageEvents:
         return [failure]
 
     def whole(self, events: list[Event]) -> list[Event]:
-        """A whole answer is all there is."""
+        """A whole answer is all there is, unless it came after the end."""
+        if self._state == "DONE":
+            return []
         self._state = "DONE"
         return events
 

@@ -258,7 +258,8 @@ class PassedAnswer:
         last = events[-1]
         if not isinstance(last, Finish):
             return self._fail(events)
-        named = self._named(body.lstrip(BEFORE), "")
+        # A message that does not say why it ended is no message to its clients.
+        named = self._named(body.lstrip(BEFORE), "") if _says_why(body.lstrip(BEFORE)) else None
         if named is None:
             return self._translate() + (self._instead.end() if self._instead else b"")
         self._spoken, self._usage = True, last.usage
@@ -289,3 +290,7 @@ class PassedAnswer:
         """The failure that ends the events: told in the stream once it has begun, else kept for an honest status."""
         self._failure = next((event for event in events if isinstance(event, Failure)), None)
         return self._encoder.encode(self._failure) if self._failure and self._spoken else b""
+
+
+def _says_why(message: bytes) -> bool:
+    return members(message).get("stop_reason", Raw(b"null")) != Raw(b"null")

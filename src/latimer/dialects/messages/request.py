@@ -30,6 +30,7 @@ MAX_MARKS = 4
 _TOOLSET = b"_toolset_"
 BILLING_HEADER = "x-anthropic-billing-header:"
 
+_EFFORTS: dict[str, wire.Effort] = {effort: effort for effort in get_args(wire.Effort)}
 Role = Literal["user", "assistant", "system"]
 
 
@@ -268,7 +269,7 @@ def _effort(message: wire.InputMessage, path: str, losses: list[Loss]) -> wire.E
 
 def known_effort(word: str | None) -> wire.Effort | None:
     """The effort that a word stands for, None for one that only a newer client knows."""
-    return next((effort for effort in get_args(wire.Effort) if effort == word), None)
+    return _EFFORTS.get(word or "")
 
 
 def _report_effort(word: str | None, path: str, losses: list[Loss]) -> None:

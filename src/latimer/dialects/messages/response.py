@@ -9,7 +9,6 @@ from latimer.dialects.errors.failures import Asked, decode_body_error
 from latimer.dialects.reader import Reader
 from latimer.errors import Failure
 from latimer.events import Event
-from latimer.wire import sse
 from latimer.wire.json_text import UNREADABLE, decode_mended
 
 from .decoder import MessageEvents, decode_response
@@ -38,8 +37,8 @@ class ResponseDecoder(BodyDecoder):
         """Whether the upstream has said that nothing more follows."""
         return self._messages.done
 
-    def _data(self, message: sse.ServerSentEvent, *, whole: bool) -> list[Event]:
-        data = message.data
+    def _data(self, data: bytes, name: str = "message", *, whole: bool = False) -> list[Event]:
+        del name  # the data says it, too
         if not whole:
             return self._messages.decode(data)
         events = decode_whole(data, self._reader.asked)

@@ -11,15 +11,14 @@ Content = str | list[dict[str, Any]]
 
 
 def encode_part(part: Part) -> dict[str, Any]:
-    """One part of an input message or of a function's output, with its cache mark where it has one."""
-    mark = {} if part.mark is None else {"cache_control": part.mark}
+    """One part of an input message or of a function's output."""
     match part:
         case TextPart(text=text):
-            return {"type": "input_text", "text": text} | mark
+            return {"type": "input_text", "text": text}
         case ImagePart(url=url):
-            return {"type": "input_image", "image_url": url, "detail": "auto"} | mark
+            return {"type": "input_image", "image_url": url, "detail": "auto"}
         case FilePart(name=name, url=url):
-            return {"type": "input_file", "filename": name, "file_data": url} | mark
+            return {"type": "input_file", "filename": name, "file_data": url}
 
 
 def encode_content(parts: list[Part], context: Context) -> Content:

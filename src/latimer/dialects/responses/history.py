@@ -128,7 +128,7 @@ def _answers(exchange: Exchange, context: Context) -> list[Item]:
     attached: list[Part] = []
     native = context.profile.media.tool_images != "next_user"
     for call_id, output in outputs(exchange, context):
-        content = _output(output, native=native, context=context)
+        content = _output(output, native=native)
         items.append({"type": "function_call_output", "call_id": call_id, "output": content})
         attached += [] if native else output.attached
     for answer in exchange.rest:
@@ -136,15 +136,11 @@ def _answers(exchange: Exchange, context: Context) -> list[Item]:
     return items
 
 
-def _output(output: ToolOutput, *, native: bool, context: Context) -> Content:
-    """Text as a string, which every server takes; a list where it holds images, or where cache marks are passed on,
-    since the marks move from turn to turn and the rest must not.
-    """
+def _output(output: ToolOutput, *, native: bool) -> Content:
+    """Text as a string, which every server takes; a list where it holds images."""
     if native and output.attached:
         parts = [part for part in output.parts if not (isinstance(part, TextPart) and not part.text)]
         return [encode_part(part) for part in parts]
-    if context.marks_caches:
-        return [encode_part(TextPart(output.text, output.mark))]
     return output.text
 
 

@@ -21,7 +21,6 @@ from latimer.dialects.request_fields import (
     identity,
     json_instruction,
     json_schema,
-    mark_end,
     output_limit,
     report_uncarried,
     sampling,
@@ -78,7 +77,6 @@ def _encode(request: Request, context: Context, model: str, input_estimate: int)
     fields: dict[str, Any] = {"model": model, "input": items, "store": False}
     if profile.reasoning.replay != "never":
         fields["include"] = ["reasoning.encrypted_content"]
-    mark_end(request, _markable(items), context)
     if context.sight.oversized:
         raise too_large(context.sight.oversized)
     fields |= tools
@@ -92,16 +90,6 @@ def _encode(request: Request, context: Context, model: str, input_estimate: int)
     fields = without_dropped(fields, request, context, CLIENTS_OWN, OURS)
     headers = session_headers(request, context)
     return Outgoing(json.encode(fields), context.losses, frozenset(fields), context.sight.wanted, headers)
-
-
-def _markable(items: list[Item]) -> list[tuple[Item, str]]:
-    """The items that can carry a cache mark, each with its field that is a list of parts."""
-    fields = {"message": "content", "function_call_output": "output"}
-    return [
-        (item, fields[item["type"]])
-        for item in items
-        if item["type"] in fields and item.get("role") != "assistant" and isinstance(item[fields[item["type"]]], list)
-    ]
 
 
 def _max_output_tokens(request: Request, context: Context, input_estimate: int) -> int:

@@ -12,7 +12,6 @@ from latimer.dialects.reader import Reader
 from latimer.errors import Failure
 from latimer.events import Event
 from latimer.wire import responses as wire
-from latimer.wire import sse
 from latimer.wire.json_text import UNREADABLE, decode_mended
 
 from .stream import ENDS, StreamDecoder
@@ -30,16 +29,16 @@ class ResponseDecoder(BodyDecoder):
         self._stream = StreamDecoder(reader)
         super().__init__(reader, self._stream)
 
-    def _data(self, message: sse.ServerSentEvent, *, whole: bool) -> list[Event]:
+    def _data(self, data: bytes, name: str = "message", *, whole: bool = False) -> list[Event]:
         try:
             if whole:
-                return self._body(message.data)
-            event = decode_mended(_event, message.data)
+                return self._body(data)
+            event = decode_mended(_event, data)
         except UNREADABLE as error:
-            return self._stream.fail(self._unreadable(message.data, str(error)))
-        name = event.type or message.event
+            return self._stream.fail(self._unreadable(data, str(error)))
+        name = event.type or name
         if name == "error" or not event.type:
-            body = lenient(message.data)
+            body = lenient(data)
             if name == "error" or holds_error(body):
                 return self._stream.fail(decode_body_error(body, self._reader.asked))
             if _is_chat(body):

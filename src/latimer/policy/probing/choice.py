@@ -12,8 +12,11 @@ Chosen = tuple[Dialect, str]
 """A dialect, and why it is asked."""
 
 
-def choose(standing: Mapping[Dialect, Standing]) -> Chosen | None:
-    """The dialect to ask a model in, and why; None when none works."""
+def choose(standing: Mapping[Dialect, Standing], known: Dialect = "chat") -> Chosen | None:
+    """The dialect to ask a model in, and why; None when none works.
+
+    `known` is the one that is asked so far: it stays where nothing speaks against it.
+    """
     working = {dialect: each for dialect, each in standing.items() if each.works}
     if not working:
         return None
@@ -32,8 +35,10 @@ def choose(standing: Mapping[Dialect, Standing]) -> Chosen | None:
         return "messages", "Claude Code's own dialect does tools in a stream, so nothing is translated"
     if responses and responses.tools and responses.reasons:
         return "responses", "it does tools and carries reasoning"
+    if known in names:
+        return known, "the other dialects do no more"
     if "chat" in names:
-        return "chat", "the other dialects do no more"
+        return "chat", f"{known} does less"
     return ("responses", "it takes tools") if responses else ("messages", "it takes requests")
 
 

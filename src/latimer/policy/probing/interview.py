@@ -59,9 +59,9 @@ class Interview:
     def questions(self) -> Asking:
         """All questions. Raises Rejection when the upstream answers none of the first ones."""
         talk = self._talk
-        if talk.told.window:
-            talk.note("context window", "yes", f"{talk.told.window} tokens, by {talk.told.where}")
-            talk.set("request", "context_window", talk.told.window, f"{talk.told.where} tells the context window")
+        if window := talk.told.facts.context_window:
+            talk.note("context window", "yes", f"{window} tokens, by {talk.told.where}")
+            talk.set("request", "context_window", window, f"{talk.told.where} tells the context window")
         yield from endpoints(talk)
         yield from structured_elsewhere(talk)
         if "chat" in talk.standing and talk.chat.works:
@@ -71,8 +71,10 @@ class Interview:
             note_ignored_schema(talk, chosen[0])
 
     def _chosen(self) -> Chosen | None:
-        fixed = self._talk.fixed
-        return (fixed, "your configuration names it") if fixed else choose(self._talk.standing)
+        talk = self._talk
+        if talk.fixed:
+            return talk.fixed, "your configuration names it"
+        return choose(talk.standing, talk.profile.endpoint.dialect)
 
     @property
     def found(self) -> Found:

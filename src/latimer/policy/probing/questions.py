@@ -34,7 +34,13 @@ TOOL_NAME = "get_weather"
 TOOL_TEXT = "Tells the weather in a city."
 CITY: Body = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CHAT_TOOL: Body = {"type": "function", "function": {"name": TOOL_NAME, "description": TOOL_TEXT, "parameters": CITY}}
-RESPONSES_TOOL: Body = {"type": "function", "name": TOOL_NAME, "description": TOOL_TEXT, "parameters": CITY}
+RESPONSES_TOOL: Body = {
+    "type": "function",
+    "name": TOOL_NAME,
+    "description": TOOL_TEXT,
+    "parameters": CITY,
+    "strict": False,  # OpenAI's types require it
+}
 MESSAGES_TOOL: Body = {"name": TOOL_NAME, "description": TOOL_TEXT, "input_schema": CITY}
 NAMED: Body = {"type": "function", "function": {"name": TOOL_NAME}}
 

@@ -53,7 +53,7 @@ def structured_elsewhere(talk: Talk) -> Asking:
 
 
 def note_ignored_schema(talk: Talk, dialect: Dialect) -> None:
-    """Have the schema stand in the prompt where `dialect` is asked, which ignores it though the model can keep to one."""
+    """Where `dialect`, which is going to be asked, ignores a schema to which the model can keep: into the prompt."""
     others = [each for other, each in talk.standing.items() if other != dialect]
     if talk.standing[dialect].schema is not False or not any(each.schema for each in others):
         return

@@ -15,11 +15,11 @@ from msgspec import Struct
 
 from latimer.dialects.errors.causes import cause_of
 from latimer.errors import Failure, Rejection
+from latimer.policy.model_lists import Told
 from latimer.profile import Dialect, Profile
 
 from .answers import Reply
 from .questions import ROOM, ROOM_TO_THINK, SAY_OK, SMALL, Answer, Body, Question, Result, user
-from .told import Told
 
 Asking = Generator[Question, Reply, None]
 Answering = Generator[Question, Reply, Reply]

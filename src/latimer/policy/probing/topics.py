@@ -203,7 +203,7 @@ def output_limit(talk: Talk) -> Asking:
     else:
         talk.note("output limit", "unclear", reply.said, reply)
     window = over.window if over and reply.verdict == "refused" else None
-    if window and not talk.told.window:
+    if window and not talk.told.facts.context_window:
         talk.note("context window", "yes", f"{window} tokens", reply)
         talk.set("request", "context_window", window, f"the context window is {window} tokens")
 
@@ -243,8 +243,8 @@ def roles(talk: Talk) -> Asking:
 
 def images(talk: Talk) -> Asking:
     """A red image, and one in a tool's result. An engine's own word counts more than what its model says."""
-    if talk.told.images is False:
-        talk.note("images", "no", f"{talk.told.where} lists no images")
+    if talk.told.facts.images is False:
+        talk.note("images", "no", "the server lists none")
         talk.set("media", "images", False, "the model takes no images")
         return
     reply = yield from talk.ask("images", room=True, messages=[user([{"type": "text", "text": LOOK}, IMAGE])])

@@ -24,6 +24,8 @@ KEEP_ALIVE_SECONDS = 20.0
 """How long an idle connection is kept. Servers close theirs after 60 s and more; a race with that costs an answer."""
 HELD_BYTES = 256 * 1024
 """Of a body, how much may have come before anybody asks for it."""
+INFLATED_BYTES = 1024 * 1024
+"""Of a compressed body, how much is unpacked at once: a kilobyte can hold a megabyte."""
 MAX_HEAD_BYTES = 128 * 1024
 DELAY_SECONDS = 0.25
 """How long one address is tried before the next (RFC 8305)."""
@@ -111,7 +113,9 @@ class Connection(asyncio.Protocol):
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, BrokenReply) as error:
             self._deliver()
-            self._fail(BrokenReply(f"this is not HTTP: {error}"))
+            # The parser wraps what a callback raises.
+            known = error.__context__ if isinstance(error.__context__, BrokenReply) else None
+            self._fail(known or BrokenReply(f"this is not HTTP: {error}"))
             return
         if self._parts:
             self._deliver()
@@ -132,6 +136,8 @@ class Connection(asyncio.Protocol):
         if self._to_the_end and exc is None:
             self.complete = True
             self._wake()
+        elif isinstance(exc, ssl.SSLError):
+            self._fail(BrokenReply(f"the encryption broke: {exc}"))  # no fault of certificates: those were accepted
         else:
             self._fail(exc or BrokenReply("the server closed the connection before the answer was complete"))
 
@@ -276,21 +282,30 @@ class Reply:
         self.headers = connection.headers
         encoding = self.headers.get("content-encoding", "").strip().lower()
         self._inflater = _inflater(encoding)
+        self._packed = b""
+        """What has come and not been unpacked yet."""
 
     async def flow(self, sink: Sink) -> bool:
         """As `Connection.flow`, without the body's compression, which was not asked for but may have come."""
-        inflater = self._inflater
-        if inflater is None:
+        if self._inflater is None:
             return await self._connection.flow(sink)
+        packed, self._packed = self._packed, b""
+        if not self._inflate(packed, sink):
+            return False
+        return await self._connection.flow(lambda data: self._inflate(data, sink)) and not self._packed
 
-        def inflate(data: bytes) -> bool:
+    def _inflate(self, data: bytes, sink: Sink) -> bool:
+        assert self._inflater is not None
+        while data:
             try:
-                plain = inflater.decompress(data)
+                plain = self._inflater.decompress(data, INFLATED_BYTES)
             except zlib.error as error:
                 raise BrokenReply(f"the compressed body is broken: {error}") from error
-            return sink(plain) if plain else True
-
-        return await self._connection.flow(inflate)
+            data = self._inflater.unconsumed_tail
+            if plain and not sink(plain):
+                self._packed = data
+                return False
+        return True
 
 
 class Pool:

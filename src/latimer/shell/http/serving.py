@@ -69,7 +69,8 @@ class Request:
         self.keeps_alive = False
         self.chunks = True
         """Whether the client understands chunks (HTTP/1.0 does not)."""
-        self._connection = connection
+        self.line = connection
+        """The connection, whose congestion is this request's."""
         self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
@@ -90,7 +91,7 @@ class Request:
             raise self._error
         if not self.complete and self._size <= self._limit:
             if self.header("expect").lower() == "100-continue":
-                self._connection.put(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.line.put(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
         if self._size > self._limit:
@@ -114,21 +115,16 @@ class Request:
 
     def write(self, data: bytes) -> None:
         """A piece of the body, in one write; nothing when the client is gone, whose handler is being cancelled."""
-        self._connection.put(b"%x\r\n%b\r\n" % (len(data), data) if self.chunks else data)
+        self.line.put(b"%x\r\n%b\r\n" % (len(data), data) if self.chunks else data)
 
     def end(self) -> None:
         """The end of a body that came in pieces."""
         if self.chunks:
-            self._connection.put(b"0\r\n\r\n")
-
-    @property
-    def congested(self) -> bool:
-        """Whether so much waits for the client that no more should be read for it."""
-        return self._connection.congested
+            self.line.put(b"0\r\n\r\n")
 
     async def drain(self) -> None:
         """Wait while the client is slow to read. Raises ConnectionError when it goes away."""
-        await self._connection.drain()
+        await self.line.drain()
 
     def feed(self, data: bytes) -> None:
         """More of the body; of one that is too large nothing is kept."""
@@ -164,7 +160,7 @@ class Request:
         lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n"]
         lines += [f"{name}: {value.translate(_NO_BREAKS)}\r\n" for name, value in headers.items()]
         lines.append("connection: keep-alive\r\n\r\n" if self.keeps_alive else "connection: close\r\n\r\n")
-        self._connection.put("".join(lines).encode("utf-8", "replace") + body)
+        self.line.put("".join(lines).encode("utf-8", "replace") + body)
 
 
 Handler = Callable[[Request], Awaitable[None]]

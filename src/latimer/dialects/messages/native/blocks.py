@@ -34,6 +34,8 @@ CLASSIC: dict[str, frozenset[str]] = {
 }
 """Members of each block beside `type` and a cache mark that API version 2023-06-01 has without a beta."""
 
+_INNER: dict[type, str] = {wire.DocumentBlock: ".source.content.*", wire.SearchResultBlock: ".content.*"}
+"""Where blocks that are told as text have blocks of their own."""
 _EMPTY = (b"null", b"[]", b"{}", b'""')
 
 
@@ -144,10 +146,13 @@ def _told(raw: Raw, path: str, context: Context) -> list[bytes]:
             parts: list[Part] = [TextPart(referenced_tool(block, path, context), mark)]
         case _:
             parts = user_parts(block, path, context)
-    return as_blocks([_plainly_marked(part, path, context) for part in parts])
+    own = getattr(block, "cache_control", None)
+    inner = path + _INNER.get(type(block), "")
+    return as_blocks([plainly_marked(part, path if part.mark == own else inner, context) for part in parts])
 
 
-def _plainly_marked(part: Part, path: str, context: Context) -> Part:
+def plainly_marked(part: Part, path: str, context: Context) -> Part:
+    """A part with what the upstream takes of its cache mark."""
     if part.mark is None:
         return part
     return replace(part, mark=Raw(plain_mark(part.mark, path, context)))

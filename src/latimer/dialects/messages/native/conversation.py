@@ -17,7 +17,7 @@ from latimer.profile import ANYTHING
 from latimer.wire import messages as wire
 from latimer.wire.splice import items, members, splice, splice_items
 
-from .blocks import NOT_TAKEN, as_blocks, carried_block, changed_mark, is_array, without_new_members
+from .blocks import NOT_TAKEN, as_blocks, carried_block, changed_mark, is_array, plainly_marked, without_new_members
 
 PLACEHOLDER = "(The thinking of this step was not kept.)"
 """Stands for thinking that a provider insists on and that nobody has."""
@@ -182,7 +182,8 @@ _PLACEHELD: dict[str, bytes | None] = {"thinking": json.encode(PLACEHOLDER)}
 def _tagged(message: Message, context: Context) -> Carried:
     """A system message as marked user text, in its place."""
     turn_items = [(message.path(place), block) for place, block in enumerate(message.blocks)]
-    _, parts = said(Turn("system", turn_items, message.index), context)
+    _, texts = said(Turn("system", turn_items, message.index), context)
+    parts = [plainly_marked(part, f"messages.{message.index}.content.*", context) for part in texts]
     raw = json.encode({"role": "user", "content": [Raw(block) for block in as_blocks(parts)]}) if parts else None
     return Carried("user", raw, changed=True, tagged=True)
 

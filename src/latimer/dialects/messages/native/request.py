@@ -24,7 +24,7 @@ from latimer.dialects.tools import allowed_choices, known_tools
 from latimer.errors import invalid
 from latimer.images import Known, Sight
 from latimer.profile import ANYTHING, NativeRules, Profile
-from latimer.report import Action
+from latimer.report import Action, Loss
 from latimer.wire import messages as wire
 from latimer.wire.json_text import mend_surrogates
 from latimer.wire.splice import members, splice
@@ -33,7 +33,7 @@ from .blocks import MARK, NOT_TAKEN, plain_mark
 from .conversation import carried_messages, carried_system
 from .rebuild import rebuild
 from .thinking import carried_thinking
-from .tools import carried_choice, carried_tools
+from .tools import carried_choice, carried_tools, is_plain, runs_there
 
 REFUSED: dict[str, Any] = {
     "thread": wire.NULL,
@@ -82,9 +82,7 @@ def encode_request(  # noqa: PLR0913  # as every dialect's, and the bytes
     """
     rules = profile.native
     _refuse(request, rules)
-    losses = list(request.losses)
-    if raw is not None:  # what the parser left out is still there
-        losses = [loss for loss in losses if loss.field in (VERSION, *UNCARRIED)]
+    losses = list(request.losses) if raw is None else _of_other_words(request, rules)
     try:
         source = mend_surrogates(raw) if raw is not None else rebuild(request, client_tools=rules.client_tools)
         known = known_tools(request, [] if rules.deferred_tools else losses)
@@ -97,6 +95,20 @@ def encode_request(  # noqa: PLR0913  # as every dialect's, and the bytes
     headers = session_headers(request, context) | _headers(request, context)
     sent = frozenset(name for name in (*found, *changes) if changes.get(name, b"") is not None)
     return Outgoing(body, context.losses, sent, context.sight.wanted, headers)
+
+
+def _of_other_words(request: Request, rules: NativeRules) -> list[Loss]:
+    """The parser's losses that count where the client's bytes go, since most of what it left out is still there: those
+    of headers, and of what goes as it was parsed.
+    """
+    parsed = [VERSION, *UNCARRIED]
+    if request.applied_edits is not None:
+        parsed.append("context_management")
+    if rules.mid_system == "tagged":
+        parsed += [f"messages.{message.index}" for message in request.messages if message.role == "system"]
+    tools = enumerate(request.body.tools or ())
+    parsed += [f"tools.{index}" for index, raw in tools if not (is_plain(raw) or runs_there(raw, rules))]
+    return [loss for loss in request.losses if any(f"{loss.field}.".startswith(f"{path}.") for path in parsed)]
 
 
 def _native(profile: Profile) -> Profile:
@@ -187,6 +199,9 @@ def _identity(found: dict[str, Raw], request: Request, context: Context) -> dict
     how = context.profile.native.user_id
     if "metadata" not in found or how == "pass":
         return {}
+    if wire.given(found["metadata"]):
+        for name in members(found["metadata"]).keys() - {"user_id"}:
+            context.lose(f"metadata.{name}", NOT_TAKEN)
     if request.user_id is None:
         return {"metadata": None}
     if how == "drop":

@@ -83,6 +83,8 @@ def _budget(asked: wire.Thinking | None, kind: str, request: Request, max_tokens
 
 def _thinking(raw: Raw, asked: wire.Thinking, kind: str, budget: int, context: Context) -> bytes | None:
     if not kind:
+        for name in members(raw).keys() - {"type"}:
+            context.lose(f"thinking.{name}", NOT_TAKEN)
         return None
     if kind == "enabled" and budget < LEAST_BUDGET and budget != asked.budget_tokens:
         context.lose("thinking", "so few max_tokens have no room for thinking")
@@ -95,6 +97,7 @@ def _thinking(raw: Raw, asked: wire.Thinking, kind: str, budget: int, context: C
         changes["budget_tokens"] = json.encode(budget)
     if kind != "enabled" and "budget_tokens" in found:
         changes["budget_tokens"] = None
+        context.lose("thinking.budget_tokens", "as the nearest effort, where efforts are taken", "approximated")
     if not context.profile.native.thinking_display:
         for name in [name for name in found if name not in _CLASSIC]:
             changes[name] = None

@@ -11,7 +11,7 @@ from latimer.dialects.messages.request import Request
 from latimer.dialects.schemas import shape
 from latimer.dialects.tool_limit import left_out, summary
 from latimer.dialects.tools import allowed_choices, shown_so_far, visible_tools
-from latimer.profile import ANYTHING
+from latimer.profile import ANYTHING, NativeRules
 from latimer.wire import messages as wire
 from latimer.wire.splice import items, members, splice
 
@@ -29,7 +29,7 @@ def carried_tools(tools: Raw, request: Request, context: Context) -> bytes | Non
     """The `tools` of the request, None where the model is shown none."""
     raws = items(tools)
     rules = context.profile.native
-    plain = all(_is_plain(raw) or _runs_there(raw, context) for raw in raws)
+    plain = all(is_plain(raw) or runs_there(raw, rules) for raw in raws)
     if rules.deferred_tools and plain:
         carried = [_tool(raw, f"tools.{index}", context) for index, raw in enumerate(raws)]
     else:
@@ -70,7 +70,7 @@ def carried_choice(choice: Raw, request: Request, context: Context) -> bytes | N
 
 def _visible(raws: list[Raw], request: Request, context: Context) -> list[bytes]:
     """The tools that the model may know by now, each as the client wrote it where it is one of the client's."""
-    written = {_name(raw): (index, raw) for index, raw in enumerate(raws) if _is_plain(raw)}
+    written = {_name(raw): (index, raw) for index, raw in enumerate(raws) if is_plain(raw)}
     carried: list[bytes] = []
     for tool in _within_limit(visible_tools(request, context), request, context):
         index, raw = written.get(tool.name) or (len(raws), Raw(json.encode(given_members(tool))))
@@ -90,15 +90,14 @@ def _within_limit(tools: list[wire.Tool], request: Request, context: Context) ->
     return [tool for tool in tools if tool.name not in dropped]
 
 
-def _is_plain(raw: Raw) -> bool:
+def is_plain(raw: Raw) -> bool:
     """Whether a tool is the client's own, with a schema."""
     return bytes(members(raw).get("type", wire.NULL)) in (b"null", b'"custom"')
 
 
-def _runs_there(raw: Raw, context: Context) -> bool:
+def runs_there(raw: Raw, rules: NativeRules) -> bool:
     """Whether a tool of Anthropic's is known to the upstream."""
     kind = json.decode(members(raw)["type"])
-    rules = context.profile.native
     return rules.server_tools if str(kind).startswith(wire.SERVER_TOOLS) else rules.client_tools
 
 
@@ -109,7 +108,7 @@ def _name(raw: Raw) -> str:
 def _tool(raw: Raw, path: str, context: Context) -> bytes:
     """A tool with the members that are taken."""
     found = members(raw)
-    if not _is_plain(raw):
+    if not is_plain(raw):
         return splice(raw, changed_mark(found, path, context))
     changes: dict[str, bytes | None] = {}
     taken = context.profile.native.tool_members
