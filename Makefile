@@ -40,11 +40,13 @@ PYTEST_ARGS ?=
 
 # Of each of about 40 properties, with each of three seeds: two that are always the same, and a new one.
 FUZZ_EXAMPLES ?= 1750
+# Streamed events of `make soak`.
+SOAK_EVENTS ?= 2000000
 # Tests at a time, and what is left out on a machine without nginx; .ci/run installs it.
 JOBS ?= 2
 WITHOUT_NGINX := $(shell command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || echo --ignore=tests/test_bench_ratio.py)
 
-.PHONY: help demo venv clients check format test fuzz bench bench-page bench-peers clean
+.PHONY: help demo venv clients check format test fuzz soak bench bench-page bench-peers clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -73,6 +75,9 @@ fuzz: $(VENV)/.dev ## Let the laws search for longer: 200,000 requests and strea
 	@for seed in 1 2 $$(date +%s); do echo "• seed $$seed"; \
 		HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q -n $(JOBS) --timeout=900 \
 			--hypothesis-seed=$$seed tests/test_laws.py tests/test_request_laws.py $(PYTEST_ARGS) || exit 1; done
+
+soak: $(VENV)/.dev ## Two million streamed events with faults among them: does memory grow, is anything left open? A few minutes
+	$(BIN)/python -m tests.faults.soak $(SOAK_EVENTS)
 
 bench: $(VENV)/.dev bench-peers ## Measure the cost of an answer beside nginx, LiteLLM and claude-code-router
 	$(BIN)/python -m bench --proxies all --svg .cache/bench.svg

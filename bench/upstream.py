@@ -65,6 +65,7 @@ class Upstream(asyncio.Protocol):
         self._needed = 0
         self._timer: asyncio.Handle | None = None
         self._paused = False
+        self._held_up = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
@@ -117,8 +118,10 @@ class Upstream(asyncio.Protocol):
 
     def _tick(self) -> None:
         scenario = self._scenario
-        if scenario.interval:
-            scenario.worst_lag = max(scenario.worst_lag, self._loop.time() - self._due)
+        late = self._loop.time() - self._due if scenario.interval else 0.0
+        self._held_up = self._held_up and late > scenario.interval
+        if not self._held_up:  # what a slow reader caused is not this server's lateness
+            scenario.worst_lag = max(scenario.worst_lag, late)
         if self._paused:  # the reader is slower than the script: never pile up more than the transport's buffer
             self._timer = None
             return
@@ -131,7 +134,7 @@ class Upstream(asyncio.Protocol):
         self._schedule()
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self._paused = self._held_up = True
 
     def resume_writing(self) -> None:
         self._paused = False

@@ -1,9 +1,10 @@
 """Write the pages that come from the code: `python docs/generate.py`. Tests compare page and code.
 
 docs/command-line.md shows the command line, docs/dialects the tables of what becomes of each part of the API,
-docs/providers the presets.
+docs/providers the presets. docs/faults.md is played, which takes a minute.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from inspect import cleandoc
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from latimer.cli import app
 from latimer.dialects.chat.surface import request as over_chat
 from latimer.dialects.chat.surface.answer import ANSWER, FROM_UPSTREAM
+from latimer.dialects.messages.surface import request as over_messages
 from latimer.dialects.responses.surface import request as over_responses
 from latimer.dialects.responses.surface.answer import FROM_UPSTREAM as SAID
 from latimer.dialects.surface import MEANINGS, Row
@@ -22,6 +24,7 @@ PAGE = Path(__file__).with_name("command-line.md")
 CHAT_PAGE = Path(__file__).with_name("dialects") / "chat.md"
 CASES = Path(__file__).parent.parent / "tests" / "cases"
 RESPONSES_PAGE = CHAT_PAGE.with_name("responses.md")
+MESSAGES_PAGE = CHAT_PAGE.with_name("messages.md")
 
 HEAD = """# Command line
 
@@ -113,6 +116,27 @@ def responses_page() -> str:
     return dialect_page("the Responses API", (*asked, HEADER_TABLE, heard))
 
 
+PASSED = """
+The client's own bytes go to such an upstream, and what has to be changed is spliced in: *carried* means as they came.
+The default is API version 2023-06-01 without a beta, as every endpoint that calls itself compatible has it; for
+[Anthropic](../providers/anthropic.md) itself the profile takes everything, and only the model's name is changed.
+
+The answer's bytes go through, too, whatever is in them: Latimer puts the model's name that was asked for in place of
+the upstream's, gives ids that cannot be unique one of its own, and words errors as clients act on them. It is read and
+written anew, as from any other upstream, where the profile says `native.passthrough = false`, where Latimer runs
+tools, matches stop sequences, keeps to one call, edits the context or reviews calls, and where a stream came for a
+message or a message for a stream. Each case's `way.json` says which it was.
+"""
+
+
+def messages_page() -> str:
+    """The page of upstreams that speak Messages themselves, as Markdown."""
+    asked = request_tables(over_messages.FIELDS, over_messages.BLOCKS, over_messages.TOOLS)
+    headers = ("Headers", "The version, and the betas that the profile names, go upstream.", over_messages.HEADERS)
+    head, meanings, tables = dialect_page("Messages itself", (*asked, headers)).partition("- *carried*")
+    return f"{head}{PASSED.lstrip()}\n{meanings}{tables}"
+
+
 def request_tables(fields: tuple[Row, ...], blocks: tuple[Row, ...], tools: tuple[Row, ...]) -> tuple[Table, ...]:
     """What becomes of a request."""
     return (
@@ -143,7 +167,7 @@ def evidence(shown: str) -> str:
     path, _, name = shown.partition("::")
     if path.startswith("tests/"):
         return f"[{name or Path(path).stem}](../../{path})"
-    dialect = "responses" if (CASES / "responses" / path).is_dir() else "chat"
+    dialect = next(found.parent.name for found in CASES.glob(f"*/{path}"))
     return f"[{path}](../../tests/cases/{dialect}/{path})"
 
 
@@ -157,3 +181,8 @@ if __name__ == "__main__":
     CHAT_PAGE.parent.mkdir(exist_ok=True)
     CHAT_PAGE.write_text(chat_page(), "utf-8")
     RESPONSES_PAGE.write_text(responses_page(), "utf-8")
+    MESSAGES_PAGE.write_text(messages_page(), "utf-8")
+    sys.path.append(str(CASES.parent.parent))
+    from tests.faults.page import write
+
+    write()

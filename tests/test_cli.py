@@ -464,3 +464,4 @@ def test_the_page_is_what_the_code_says() -> None:
     assert generate.PAGE.read_text("utf-8") == generate.page(), "run: python docs/generate.py"
     assert generate.CHAT_PAGE.read_text("utf-8") == generate.chat_page(), "run: python docs/generate.py"
     assert generate.RESPONSES_PAGE.read_text("utf-8") == generate.responses_page(), "run: python docs/generate.py"
+    assert generate.MESSAGES_PAGE.read_text("utf-8") == generate.messages_page(), "run: python docs/generate.py"

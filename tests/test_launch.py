@@ -167,7 +167,7 @@ def test_window_and_output_limit(config: Config, window: int, most: int, expecte
     variables = claude_variables(URL, "", config, window, most)
     names = ("AUTO_COMPACT_WINDOW", "MAX_CONTEXT_TOKENS", "MAX_OUTPUT_TOKENS", "DISABLE_1M_CONTEXT")
     found = {name: variables[f"CLAUDE_CODE_{name}"] for name in names if f"CLAUDE_CODE_{name}" in variables}
-    assert found == ({"DISABLE_1M_CONTEXT": "1"} if window <= 200_000 else {}) | expected
+    assert found == ({"DISABLE_1M_CONTEXT": "1"} if window < 1_000_000 else {}) | expected
 
 
 def test_the_tiers_show_their_models(config: Config) -> None:

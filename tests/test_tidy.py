@@ -54,6 +54,7 @@ TESTED_ELSEWHERE = {
     "dialects/responses/surface/answer.py": "data; tests/dialects/responses/test_surface.py",
     "dialects/chat/surface/answer.py": "data; tests/dialects/test_surface.py",
     "dialects/chat/surface/request.py": "data; tests/dialects/test_surface.py",
+    "dialects/messages/surface/request.py": "data; tests/dialects/test_surface.py",
     "dialects/responses/surface/request.py": "data; tests/dialects/test_surface.py",
     "dialects/surface_rows/blocks.py": "data; tests/dialects/test_surface.py",
     "dialects/surface_rows/request.py": "data; tests/dialects/test_surface.py",

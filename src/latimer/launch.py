@@ -25,9 +25,7 @@ Result = TypeVar("Result")
 
 LEAST_COMPACT_WINDOW = 100_000
 """Claude Code takes a smaller CLAUDE_CODE_AUTO_COMPACT_WINDOW for this number and warns."""
-USUAL_WINDOW = 200_000
-"""What Claude Code assumes of an id that it does not know where it may not assume a million. With a larger window it
-warns of CLAUDE_CODE_DISABLE_1M_CONTEXT, and holds to the window without."""
+LONG_CONTEXT = 1_000_000
 
 INSTALL = (
     "Claude Code is not installed (no `claude` on PATH or in its usual places). Install it with one of:\n"
@@ -114,7 +112,8 @@ def claude_variables(url: str, token: str, config: Config, context_window: int, 
         # Without it, the `env` block of a settings.json wins over all of these.
         "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1",
     }
-    if context_window <= USUAL_WINDOW:
+    # Above 200,000 tokens it warns of this one, but without it, it calls the window a million and the model `…[1m]`.
+    if context_window < LONG_CONTEXT:
         variables["CLAUDE_CODE_DISABLE_1M_CONTEXT"] = "1"
     if context_window:
         variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(context_window)

@@ -76,7 +76,7 @@ def test_where_nothing_was_learned_nothing_is_written(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "learned.json").mkdir()
-    with pytest.raises(LatimerError, match=r"nothing was learned"):
+    with pytest.raises(LatimerError, match=r"nothing was learned of 'local'. Nothing is known of any"):
         run(tmp_path, "local")
 
 

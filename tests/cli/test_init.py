@@ -286,6 +286,24 @@ def test_the_whole_conversation(home: Path, upstream: Upstream) -> None:
 
 
 @TERMINAL
+def test_a_tier_that_went_elsewhere_goes_where_it_is_sent(home: Path, upstream: Upstream) -> None:
+    """Enter at `Model for opus [m]` means m, not what the file says of opus."""
+    config_of(home).parent.mkdir(parents=True)
+    config_of(home).write_text(OLD)
+    flags = ["--provider", "acme", "--base-url", upstream.url, "--api-key-env", "ACME_KEY", "--model", "m"]
+    terminal = on_terminal(home, *flags, ACME_KEY=KEY)
+    for tier in ("opus", "sonnet", "haiku"):
+        terminal.expect(f"Model for {tier} [m]")
+        terminal.type("")
+    terminal.expect("[Y/n]")
+    terminal.type("y")
+    assert terminal.end() == 0, terminal.output
+    routes = tomllib.loads(config_of(home).read_text())["routes"]
+    assert (routes["default"], routes["opus"]) == ("acme/m", "acme/m")
+    assert "sonnet" not in routes
+
+
+@TERMINAL
 def test_interrupting_leaves_nothing(home: Path, upstream: Upstream) -> None:
     terminal = on_terminal(home, "--base-url", upstream.url)
     terminal.expect("not shown")

@@ -74,6 +74,15 @@ def test_as_json_within_a_budget(tmp_path: Path, upstream: Upstream) -> None:
     assert {result["answer"] for result in found["results"]} >= {"yes", "not asked"}
 
 
+def test_what_cannot_be_kept_is_shown(tmp_path: Path, upstream: Upstream) -> None:
+    """The requests were paid for."""
+    (tmp_path / "state").touch()
+    done = latimer(tmp_path, "probe", *at(upstream))
+    assert done.returncode == 1
+    assert "  tools  " in done.stdout
+    assert "what was found is not kept" in done.stderr
+
+
 def test_what_is_found_is_kept_and_can_be_forgotten(tmp_path: Path, upstream: Upstream) -> None:
     latimer(tmp_path, "probe", *at(upstream))
     kept = tmp_path / "state" / "learned.json"
@@ -114,6 +123,15 @@ def test_one_route_by_its_name_or_its_tier(tmp_path: Path, upstream: Upstream) -
     for name in ("near/m", "haiku"):
         done = latimer(tmp_path, "probe", name, "--config", str(path), "--budget", "2", "--json")
         assert [found["route"] for found in json.loads(done.stdout)["routes"]] == ["near/m"], done.stderr
+
+
+def test_a_slip_of_the_pen_is_not_taken_for_the_default(tmp_path: Path, upstream: Upstream) -> None:
+    for named in ("upstraem/m", "qwen"):
+        done = latimer(tmp_path, "probe", named, *at(upstream))
+        assert done.returncode == 2
+        assert f"there is no route '{named}'. Known: default, upstream/MODEL" in done.stderr
+    assert not upstream.exchanges
+    assert latimer(tmp_path, "probe", "claude-opus-5-5", *at(upstream), "--budget", "1").returncode == 0
 
 
 def test_what_it_may_cost(tmp_path: Path, upstream: Upstream) -> None:

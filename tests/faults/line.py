@@ -24,7 +24,9 @@ class Line:
     after: bool
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def head(self, status: str = "200 OK", content_type: str | None = None, *more: str, framed: bool = True) -> None:
+    async def head(
+        self, status: str = "200 OK", content_type: str | None = None, *more: str, framed: bool = True
+    ) -> None:
         """Status line and headers; chunks follow where `framed`."""
         lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type or self.answer.content_type}", *more]
         if framed:
@@ -105,7 +107,9 @@ class Upstream:
     request has come, until `listen` is called.
     """
 
-    def __init__(self, dialect: str, plays: list[Play], *, after: bool, early: tuple[Play, ...] = (), closes: bool = False) -> None:
+    def __init__(
+        self, dialect: str, plays: list[Play], *, after: bool, early: tuple[Play, ...] = (), closes: bool = False
+    ) -> None:
         self.requests = 0
         self.port = 0
         self.errors: list[BaseException] = []
@@ -125,6 +129,10 @@ class Upstream:
         self._tls = tls or self._tls
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self._tls, limit=2**20)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    @property
+    def listening(self) -> bool:
+        return self._server is not None
 
     def deaf(self) -> None:
         """Nobody listens from now on."""

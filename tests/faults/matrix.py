@@ -89,7 +89,10 @@ async def play(fault: Fault) -> dict[Place, Cell]:
     """The whole row."""
     places = [Place(*each) for each in product(COLUMNS, PHASES, TIMES)]
     with TemporaryDirectory() as name, short_limits(Path(name)):
-        async with _upstreams(fault, places, Path(name)) as upstreams, running(_config(fault, places, upstreams)) as url:
+        async with (
+            _upstreams(fault, places, Path(name)) as upstreams,
+            running(_config(fault, places, upstreams)) as url,
+        ):
             port = urlsplit(url).port
             assert port
             cells = await asyncio.gather(
@@ -178,7 +181,7 @@ _LATER: set[asyncio.Task[None]] = set()
 
 def _later(server: Upstream) -> None:
     async def listen() -> None:
-        while server._server is not None:  # until the first request has come
+        while server.listening:  # until the first request has come  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await server.listen()
 
@@ -200,7 +203,7 @@ def _check_error(fault: Fault, place: Place, told: Told, route: str) -> None:
 
 def outcome(told: Told, requests: int) -> str:
     """In a few words. A text that is not the whole one is told apart."""
-    times = f" ×{requests}" if requests > 1 else ""
+    times = f" x{requests}" if requests > 1 else ""
     if told.status != 200:
         final = ", final" if told.headers.get("x-should-retry") == "false" else ""
         return f"{told.status} {told.error['type']}{final}{times}"
@@ -216,5 +219,6 @@ def outcome(told: Told, requests: int) -> str:
 
 def shown(told: Told) -> str:
     """The message without what differs from run to run."""
-    message = re.sub(r"127\.0\.0\.1(:|', )\d+", r"HOST\1PORT", told.error.get("message", ""))
+    message = re.sub(r"\[Errno \d+\] | \(_ssl\.c:\d+\)", "", told.error.get("message", ""))
+    message = re.sub(r"127\.0\.0\.1(:|', )\d+", r"HOST\1PORT", message)
     return re.sub(r"cell\d+", "PROVIDER", message)

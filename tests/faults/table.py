@@ -372,7 +372,10 @@ async def length_and_chunks(line: Line) -> None:
 
 
 CLOSED = ("closed before", "closed before")
-CUT = ("before the answer was complete|without|empty|not |cut|end", "before the answer was complete|without|not |cut|end")
+CUT = (
+    "before the answer was complete|without|empty|not |cut|end",
+    "before the answer was complete|without|not |cut|end",
+)
 SILENT = ("nothing came for 0.4 s", "nothing came for 0.4 s")
 ANY = (" ", " ")
 NOT_HTTP = ("not HTTP", "not HTTP")

@@ -20,7 +20,7 @@ from tests.latimer_process import Latimer, serving
 
 MADE_UP_ID = re.compile(r"toolu_[A-Za-z0-9]{24}")
 SHOWN = frozenset({"type", "text", "thinking", "name", "input", "id"})
-SECTIONS = ("request", "reasoning", "tools", "messages", "media", "cache")
+SECTIONS = ("request", "reasoning", "tools", "messages", "media", "cache", "native")
 
 
 class _Upstream(BaseHTTPRequestHandler):
@@ -71,6 +71,7 @@ def _config(port: int) -> str:
         lines += [f'[providers."{path.name}"]', f'base_url = "http://127.0.0.1:{port}/{path.name}/v1"', 'api_key = ""']
         lines += [f'preset = "{overlay["preset"]}"'] if "preset" in overlay else []
         lines += [f'endpoint = {{dialect = "{path.parent.name}"}}']
+        lines += [f'messages_url = "http://127.0.0.1:{port}/{path.name}/v1"']
         for section in SECTIONS:
             lines += [f"{section} = {_inline(overlay[section])}"] if section in overlay else []
     routes = [f'"{path.name}" = "{path.name}/{Case(path).model}"' for path in all_cases()]

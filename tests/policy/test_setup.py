@@ -49,6 +49,14 @@ def test_what_was_there_stays(before: str) -> None:
     assert edited(after, CHOICE) == after, "twice is once"
 
 
+def test_a_new_provider_stands_apart_from_the_routes() -> None:
+    text = '[providers.old]\nbase_url = "http://x"\n\n[routes]\ndefault = "old/a"\n'
+    assert "\n\n[providers.acme]\n" in edited(text, CHOICE)
+    assert '"env:ACME_KEY"\n\n[routes]\n' in edited(text, CHOICE)
+    routes_first = '[routes]\ndefault = "old/a"\n\n[providers.old]\nbase_url = "http://x"\n'
+    assert edited(routes_first, CHOICE).endswith('"env:ACME_KEY"\n')
+
+
 def test_a_provider_that_moves_leaves_its_key_and_address_behind() -> None:
     before = '[providers.acme]\naddress = "china"\napi_key = "env:OLD"\nheaders = { a = "b" }\n'
     after = tomllib.loads(edited(before, Choice("acme", "http://127.0.0.1:9/v1")))

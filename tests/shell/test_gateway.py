@@ -10,7 +10,7 @@ import pytest
 
 from latimer.policy.config import parse
 from latimer.shell import gateway as gateway_module
-from latimer.shell.gateway import beside
+from latimer.shell.gateway import OFFLOAD_BYTES, beside
 from tests.scenarios.replies import Call, Say, Wire, events, failure, html, overflow, rate_limited
 from tests.shell.harness import (
     DONE,
@@ -448,7 +448,7 @@ async def test_large_requests_do_not_hold_up_a_stream() -> None:
 async def test_work_goes_to_a_thread_when_it_is_large() -> None:
     main = threading.get_ident()
     assert await beside(b"small", threading.get_ident) == main
-    assert await beside(b" " * 300_000, threading.get_ident) != main
+    assert await beside(b" " * OFFLOAD_BYTES, threading.get_ident) != main
     assert await beside(b'"media_type":"application/pdf"', threading.get_ident) != main
 
 

@@ -63,4 +63,4 @@ def forget(name: str, all: bool, state_dir: Path | None, json: bool) -> None:
 
 def _known(kept: Knowledge) -> str:
     names = ", ".join(sorted({key.name for key in kept.routes}))
-    return f"Something was learned of {names}" if names else "So far nothing was learned"
+    return f"Something was learned of {names}" if names else "Nothing is known of any"

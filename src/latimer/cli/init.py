@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -309,6 +310,7 @@ def _models(said: Said, before: str, choice: Choice, key: Key, path: Path) -> di
 
     routes = said.routes
     _, settings = _text_with(before, _routed(choice, {"default": "any"}), path)
+    routed = tomllib.loads(before).get("routes", {})
     names: list[str] = []
     try:
         names = in_loop(list_models, with_key(settings, choice.provider, key.value), choice.provider)
@@ -321,7 +323,8 @@ def _models(said: Said, before: str, choice: Choice, key: Key, path: Path) -> di
     for tier in ("opus", "sonnet", "haiku"):
         if tier not in routes:
             answer = _pick_again(f"Model for {tier}", names, routes["default"])
-            if answer != routes["default"]:
+            # One that the file routes elsewhere would stay there if it went without saying.
+            if answer != routes["default"] or tier in routed:
                 routes[tier] = answer
     return routes
 

@@ -64,23 +64,28 @@ def probe(
 ) -> int:
     """Ask a provider what a model of its can do, keep the answers, and show them.
 
-    ROUTE is provider/model, or any id that is routed; without it, every routed model is asked. Before requests are
-    sent, the most that they can take is shown. What is found counts from then on, below your own rules.
+    ROUTE is provider/model, a tier, or another id of [routes]; without it, every routed model is asked. Before
+    requests are sent, the most that they can take is shown. What is found counts from then on, below your own rules.
     """
     from latimer.shell.state import Store
 
     # What fails is told below, in one sentence and not twice.
     log_to(Path(os.devnull), "error")
-    outcomes = in_loop(_probe, load(config, said), Store(state_directory(state_dir)), route, budget, yes)
+    store = Store(state_directory(state_dir))
+    outcomes = in_loop(_probe, load(config, said), store, route, budget, yes)
+    found = {name: outcome for name, (outcome, _) in outcomes.items()}
     if json:
-        click.echo(as_json({"routes": [_as_data(name, outcome) for name, outcome in outcomes]}))
+        click.echo(as_json({"routes": [_as_data(name, outcome) for name, outcome in found.items()]}))
     else:
-        for name, outcome in outcomes:
+        for name, outcome in found.items():
             _show(name, outcome)
-    return 1 if any(isinstance(outcome, Rejection) for _, outcome in outcomes) else 0
+    if unkept := next((why for _, why in outcomes.values() if why), ""):
+        raise LatimerError(f"what was found is not kept: {store.path} could not be written: {unkept}")
+    return 1 if any(isinstance(outcome, Rejection) for outcome in found.values()) else 0
 
 
-async def _probe(settings: Config, store: Store, named: str, most: int, yes: bool) -> list[tuple[str, Outcome]]:
+async def _probe(settings: Config, store: Store, named: str, most: int, yes: bool) -> dict[str, tuple[Outcome, str]]:
+    """By a route's name what was found, and why it is not kept, '' where it is."""
     import asyncio
 
     from latimer.policy.probing.interview import budget
@@ -93,7 +98,7 @@ async def _probe(settings: Config, store: Store, named: str, most: int, yes: boo
         plan = await _plan(client, _routes(settings, named, learned), learned, limit)
         _state(plan, limit)
         _permit([route for route, _ in plan], yes)
-        return [(route.name, await _outcome(client, store, route, known)) for route, known in plan]
+        return {route.name: await _outcome(client, store, route, known) for route, known in plan}
     finally:
         await client.close()
 
@@ -106,15 +111,23 @@ def _learned(store: Store, settings: Config) -> dict[str, Overlay]:
 
 
 def _routes(settings: Config, named: str, learned: dict[str, Overlay]) -> list[Route]:
-    """The route that is named, else all of them."""
-    from latimer.errors import ConfigError
-    from latimer.policy.routing import route_names, routes_for
+    """The route that is named, else all of them. Raises ConfigError for one that there is not."""
+    from msgspec.structs import replace
 
-    names = [named] if named else route_names(settings)
+    from latimer.errors import ConfigError
+    from latimer.policy.routing import TIERS, route_names, routes_for
+
+    if not named:
+        return [routes_for(settings, name, learned)[0] for name in route_names(settings)]
+    asked = settings
+    if named != "default" and not any(tier in named.lower() for tier in TIERS):
+        # Any id falls to the default, a slip of the pen too, and this one would be paid for.
+        asked = replace(settings, routes={key: chain for key, chain in settings.routes.items() if key != "default"})
     try:
-        return [routes_for(settings, name, learned)[0] for name in names]
-    except Rejection as rejection:
-        raise ConfigError(rejection.failure.message) from None
+        return [routes_for(asked, named, learned)[0]]
+    except Rejection:
+        known = ", ".join([*settings.routes, *(f"{name}/MODEL" for name in settings.providers)])
+        raise ConfigError(f"there is no route {named!r}. Known: {known}") from None
 
 
 async def _plan(
@@ -160,7 +173,7 @@ def _permit(routes: Sequence[Route], yes: bool) -> None:
         raise click.UsageError("nobody is there to be asked, and this may cost money: add --yes (LATIMER_YES=1)")
 
 
-async def _outcome(client: UpstreamClient, store: Store, route: Route, known: Known) -> Outcome:
+async def _outcome(client: UpstreamClient, store: Store, route: Route, known: Known) -> tuple[Outcome, str]:
     import asyncio
 
     from latimer.shell.probe import keep, probe
@@ -172,15 +185,15 @@ async def _outcome(client: UpstreamClient, store: Store, route: Route, known: Kn
     try:
         done = await probe(client, route, known, heard)
     except Rejection as rejection:
-        return rejection
+        return rejection, ""
     finally:
         if sys.stderr.isatty():
             click.echo("\r\x1b[K", nl=False, err=True)
     try:
         await asyncio.to_thread(keep, store, route, done)
     except OSError as error:
-        raise LatimerError(f"{store.path} could not be written: {error.strerror}") from None
-    return done
+        return done, error.strerror or str(error)
+    return done, ""
 
 
 def _as_data(name: str, outcome: Outcome) -> dict[str, Any]:

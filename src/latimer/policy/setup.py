@@ -67,7 +67,7 @@ def edited(text: str, choice: Choice) -> str:
         _apply(document, choice, new_table)
         after = tomlkit.dumps(document)
         if _means(after, wanted):
-            return after
+            return after if text.endswith("\n\n") else after.rstrip("\n") + "\n"
     raise ConfigError(f"this file has a form that cannot be edited here; write [providers.{choice.provider}] by hand")
 
 
@@ -86,13 +86,17 @@ def _means(text: str, wanted: dict[str, Any]) -> bool:
 
 
 def _apply(document: MutableMapping[str, Any], choice: Choice, new_table: Callable[[], Any]) -> None:
-    table = _table(_table(document, "providers", _super_table(new_table)), choice.provider, new_table)
+    providers = _table(document, "providers", _super_table(new_table))
+    is_new = choice.provider not in providers
+    table = _table(providers, choice.provider, new_table)
     said = {"base_url": choice.base_url, "address": choice.address, "api_key": choice.api_key}
     for key, value in said.items():
         if value:
             table[key] = value
         else:
             table.pop(key, None)  # it belonged to the provider's former place or key
+    if is_new and isinstance(table, tomlkit.items.Table) and "routes" in document:
+        table.add(tomlkit.nl())  # the routes stand right behind
     if choice.routes:
         routes = _table(document, "routes", new_table)
         for key, model in choice.routes.items():

@@ -197,6 +197,33 @@ async def test_a_body_that_nobody_wants_yet_is_not_held_whole() -> None:
         assert first[0] < 2_000_000
 
 
+async def test_a_compressed_bomb_is_unpacked_in_pieces_and_only_as_far_as_it_is_wanted() -> None:
+    size = 16 * asking.INFLATED_BYTES
+    packed = gzip.compress(bytes(size), mtime=0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    pieces: list[int] = []
+
+    def take(data: bytes) -> bool:
+        pieces.append(len(data))
+        return len(pieces) % 3 != 0
+
+    async with serving([head + packed]) as (_, pool, url), pool.asked("GET", url, {}, b"") as reply:
+        assert not await reply.flow(take)
+        assert len(pieces) == 3
+        while not await reply.flow(take):
+            pass
+    assert sum(pieces) == size
+    assert max(pieces) <= asking.INFLATED_BYTES
+
+
+async def test_another_protocol_is_named() -> None:
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
+    async with serving([switch]) as (_, pool, url):
+        with pytest.raises(BrokenReply, match="switches protocols"):
+            async with pool.asked("GET", url, {}, b""):
+                pass
+
+
 async def test_nothing_listens() -> None:
     pool = Pool(2.0)
     with pytest.raises(ConnectionRefusedError):

@@ -264,7 +264,10 @@ class StreamDecoder:
         if self._splitter is None:
             self._say(item, "text", text)
             return
-        self._speaker = item
+        if item is not self._speaker:
+            if self._speaker is not None:
+                self._release_held()  # a tag does not begin in one message and end in the next
+            self._speaker = item
         for kind, piece in self._splitter.split(text):
             self._say_split(item, kind, piece)
 
@@ -274,8 +277,9 @@ class StreamDecoder:
         self._say(item, kind, piece)
 
     def _release_held(self) -> None:
-        if self._splitter is not None and self._speaker is not None:
-            for kind, piece in self._splitter.flush():
+        pieces = self._splitter.flush() if self._splitter is not None else []
+        if self._speaker is not None:
+            for kind, piece in pieces:
                 self._say_split(self._speaker, kind, piece)
 
     def _think(self, item: Item, part: PartName, text: str, *, first: bool) -> None:

@@ -23,7 +23,9 @@ from latimer.shell.http.accepting import Acceptor
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together."""
 IDLE_SECONDS = 75.0
-"""How long a connection may wait for a whole request head."""
+"""How long a connection may wait for a whole request head, or for more of a body."""
+FRAMING = 16
+"""Bytes of chunk sizes and extensions for each byte of a body, beyond those that a head may have."""
 HIGH_WATER = 64 * 1024
 """Bytes that wait for a slow client before the upstream is not read any more."""
 MOST_WAITING = 8
@@ -35,6 +37,7 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {529: "Overl
 _NO_BREAKS = {0: " ", 10: " ", 13: " "}
 """A value may hold what a client called a model; it must not end its line."""
 _BODILESS = frozenset({204, 304})
+_BODIES = frozenset({"content-length", "transfer-encoding"})
 
 
 class TooLarge(Exception):
@@ -177,7 +180,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._request = Request(self, server.limit)
         self._url = b""
-        self._head_size = 0
+        self._in_head = True
+        self._unpaid = 0
+        """Bytes that are no body: a head, or the framing of chunks beyond `FRAMING` for each byte in them."""
         self._queue: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -197,16 +202,21 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ending:
             return
-        self._head_size += len(data)
+        self._unpaid += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
+            if self._request.headers.keys() & _BODIES:
+                self._request.fail(Unreadable())  # the parser has taken the body for the other protocol
             self._refuse(400)
         except httptools.HttpParserError:
             self._refuse(400)
         else:
-            if self._head_size > MAX_HEAD_BYTES:
+            if self._unpaid > MAX_HEAD_BYTES:
                 self._refuse(431)
+            elif not (self._in_head or self._request.complete):
+                self._stop_timer()
+                self._timer = self._loop.call_later(IDLE_SECONDS, self.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -232,11 +242,14 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._request = Request(self, self._server.limit)
         self._url = b""
+        self._in_head = True
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer: nobody who has read the head knows of it
         key = name.decode("latin-1").lower()
         self._request.headers.setdefault(key, []).append(value.decode("utf-8", "surrogateescape"))
 
@@ -246,8 +259,12 @@ class Connection(asyncio.Protocol):
         request.method = self._parser.get_method().decode("latin-1")
         request.path, request.query = unquote(path, errors="surrogateescape"), query
         request.keeps_alive = self._parser.should_keep_alive() and not self._server.stopping
-        request.chunks = self._parser.get_http_version() != "1.0"
-        self._head_size = -(1 << 62)  # the body has a limit of its own
+        version = self._parser.get_http_version()
+        if not _unambiguous(request.headers, version):
+            raise Unreadable
+        request.chunks = version != "1.0"
+        self._in_head = False
+        self._unpaid = 0
         self._stop_timer()
         self._queue.append(request)
         if self._task is None:
@@ -256,11 +273,13 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def on_body(self, body: bytes) -> None:
+        self._unpaid -= FRAMING * len(body)  # the body has a limit of its own
         self._request.feed(body)
 
     def on_message_complete(self) -> None:
         self._request.finish()
-        self._head_size = 0
+        self._unpaid = 0
+        self._stop_timer()
 
     # --- one request after the other ---
 
@@ -311,6 +330,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: int) -> None:
         """What is not HTTP gets one answer, unless others are on their way, and is the end."""
         self._ending = True
+        self._request.keeps_alive = False
         if not self._request.complete:
             self._request.fail(Unreadable())
         if self._task is None:
@@ -377,6 +397,17 @@ class Listener:
         """End every connection."""
         for connection in list(self.connections):
             connection.close()
+
+
+def _unambiguous(headers: Mapping[str, list[str]], version: str) -> bool:
+    """Whether everybody on the way reads this head in the same way. The parser itself refuses the other doubtful ones:
+    two lengths, a length beside chunks, folded lines, bare line feeds.
+    """
+    hosts = len(headers.get("host", ()))
+    codings = [value.strip().lower() for value in headers.get("transfer-encoding", ())]
+    if version == "1.0":
+        return hosts <= 1 and not codings
+    return version == "1.1" and hosts == 1 and codings in ([], ["chunked"])
 
 
 def _inflated(body: bytes, encoding: str, limit: int) -> bytes:

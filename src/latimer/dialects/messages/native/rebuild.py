@@ -27,7 +27,7 @@ def rebuild(request: Request, *, client_tools: bool) -> bytes:
         body.pop("context_management", None)
     parsed: dict[str, Any] = {
         "system": [_block(block) for block in request.system if block.text],
-        "messages": [_message(message) for message in request.messages],
+        "messages": [_message(message, edited=bool(request.applied_edits)) for message in request.messages],
         "tools": _tools(request, client_tools=client_tools),
         "tool_choice": _choice(request, client_tools=client_tools),
         "thinking": given_members(request.thinking) if request.thinking else None,
@@ -55,8 +55,11 @@ def _nested(config: wire.OutputConfig) -> dict[str, Any]:
     return given | ({"format": {"type": "json_schema", "schema": config.format.schema}} if config.format else {})
 
 
-def _message(message: Message) -> dict[str, Any]:
-    written: dict[str, Any] = {"role": message.role, "content": [_block(block) for block in message.blocks]}
+def _message(message: Message, *, edited: bool) -> dict[str, Any]:
+    said = message.blocks
+    if edited:  # which leaves an empty text in the place of thinking, and the API refuses those
+        said = [block for block in said if not (isinstance(block, wire.TextBlock) and not block.text)] or said
+    written: dict[str, Any] = {"role": message.role, "content": [_block(block) for block in said]}
     if message.effort is not None:
         written["output_config"] = {"effort": message.effort}
     if message.clear_at is not None:
