@@ -44,7 +44,8 @@ class Terminal:
         os.write(self._file, f"{text}\n".encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Ctrl-C, as late as a person would: between its prompt and its reading, Python does not hear of it."""
+        time.sleep(0.3)
         os.write(self._file, b"\x03")
 
     def end(self) -> int:

@@ -263,15 +263,21 @@ def _meaning(events: Iterable[Event]) -> list[Event]:
 
 
 def _said_whole(events: list[Event]) -> list[Event]:
-    """What a whole message has a place for: of deltas without a word in the hub only the input of a tool."""
+    """What a whole message has a place for: of deltas without a word in the hub a tool's input, and citations, which
+    stand behind their text.
+    """
     out: list[Event] = []
+    citations: list[Event] = []
     for event in events:
         last = out[-1] if out else None
         if isinstance(event, OpaqueDelta) and isinstance(last, BlockStart) and isinstance(last.block, Opaque):
             joined = json.loads(last.block.raw) | {"input": json.loads(json.loads(event.raw)["partial_json"])}
             out[-1] = replace(last, block=replace(last.block, raw=compact(joined)))
-        elif not isinstance(event, OpaqueDelta):
-            out.append(event)
+        elif isinstance(event, OpaqueDelta):
+            citations += [event] if b'"citations_delta"' in event.raw else []
+        else:
+            out += [*citations, event] if isinstance(event, BlockStop) else [event]
+            citations = [] if isinstance(event, BlockStop) else citations
     return out
 
 

@@ -127,7 +127,8 @@ class Verdict(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True):
-    """The answer is complete. `stop_sequence` is the one that matched; `explanation` says why a filter cut it.
+    """The answer is complete. `stop_sequence` is the one that matched; `explanation` says why a filter cut it, and
+    `category` by which of its provider's own words.
 
     `tier` is the service tier that answered, None for the standard one. `losses` are what of the upstream's answer
     could not be carried, or was put right. `verdicts` are those on its tool calls, by their ids, where a review was
@@ -138,6 +139,7 @@ class Finish(Struct, frozen=True):
     usage: Usage
     stop_sequence: str | None = None
     explanation: str | None = None
+    category: str | None = None
     tier: Tier | None = None
     losses: tuple[Loss, ...] = ()
     verdicts: dict[str, Verdict] | None = None

@@ -78,8 +78,8 @@ class ReasoningRules(Struct, frozen=True, forbid_unknown_fields=True):
     """How thinking is asked for, and how it goes back."""
 
     control: ReasoningControl = "effort"
-    """`effort`: the field `reasoning_effort`; `effort_object`: the field `reasoning.effort`; `thinking_type`: the switch
-    `thinking.type`, and `reasoning_effort` if it is mapped; `enable_thinking`: the switch `enable_thinking` alone;
+    """`effort`: the field `reasoning_effort`; `effort_object`: the field `reasoning.effort`; `thinking_type`:
+    the switch `thinking.type`, and `reasoning_effort` if it is mapped; `enable_thinking`: only that switch;
     `enable_thinking_and_effort`: the switch `enable_thinking`, and `reasoning_effort` if it is mapped;
     `chat_template_kwargs`: the switch `template_switch` in `chat_template_kwargs`, and `reasoning_effort` if it is
     mapped; `reasoning_enabled`: the switch `reasoning.enabled`, and `reasoning_effort` if it is mapped; `none`: no

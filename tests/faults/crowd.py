@@ -105,6 +105,7 @@ class Upstream:
         self._pace = pace
         self._burst = burst
         self._asked: Counter[int] = Counter()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.open = 0
         self.port = 0
@@ -114,11 +115,15 @@ class Upstream:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
+        """Close everything; what a client keeps for later closes with it."""
         if self._server is not None:
             self._server.close()
+        for writer in self._writers:
+            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
+        self._writers.add(writer)
         try:
             while await self._one(reader, writer):
                 pass
@@ -126,6 +131,7 @@ class Upstream:
             pass
         finally:
             self.open -= 1
+            self._writers.discard(writer)
             writer.transport.abort()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

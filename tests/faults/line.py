@@ -79,7 +79,7 @@ class Line:
 
     async def settle(self) -> None:
         """Let what was written be read, so that a reset does not overtake it."""
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.15)
 
     async def reset(self) -> None:
         """Close as a dying process does."""
@@ -122,13 +122,22 @@ class Upstream:
         self._closes = closes
         self._tls: ssl.SSLContext | None = None
         self._server: asyncio.Server | None = None
+        self._held: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, tls: ssl.SSLContext | None = None) -> None:
         """Start, on the same port as before."""
         self._tls = tls or self._tls
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self._tls, limit=2**20)
-        self.port = self._server.sockets[0].getsockname()[1]
+        held, self._held = self._held or self._bound(), None
+        self._server = await asyncio.start_server(self._connected, sock=held, ssl=self._tls, limit=2**20)
+        self.port = held.getsockname()[1]
+
+    def _bound(self) -> socket.socket:
+        """A socket that has the port and refuses connections, until somebody listens on it."""
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", self.port))
+        return held
 
     @property
     def listening(self) -> bool:
@@ -139,9 +148,12 @@ class Upstream:
         if self._server is not None:
             self._server.close()
             self._server = None
+            self._held = self._bound()  # or another process could take the port
 
     async def stop(self) -> None:
         self.deaf()
+        if self._held is not None:
+            self._held.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -17,7 +17,7 @@ CLIENTS = 50
 TOKENS = 200
 BURST = 20
 TENTHS = 10
-WARM_UP = 300
+WARM_UP = 2000
 """Streams before anything is measured: modules are imported and caches filled by the first of their kind."""
 
 
@@ -54,6 +54,7 @@ class Result:
 
 async def soak(events: int) -> Result:
     """Ask for so many events of streams, about, and look at the process."""
+    streams = events * 5 // 4 // TOKENS  # some are messages, and some clients leave
     upstream = Upstream(pace=0, burst=BURST)
     await upstream.start()
     text, models = config(upstream.port)
@@ -71,17 +72,17 @@ async def soak(events: int) -> Result:
             before = replace(before, cpu=used(process).cpu)
             started = time.monotonic()
             for _ in range(TENTHS):
-                await crowd.ask(CLIENTS, max(CLIENTS, events * 5 // 4 // TENTHS // TOKENS)  # some leave early)
+                await crowd.ask(CLIENTS, max(CLIENTS, streams // TENTHS))
                 memory.append(used(process).resident)
             seconds = time.monotonic() - started
+            upstream.stop()
             after = await _quiet(process, before)
-    upstream.stop()
     return Result(crowd.seen, before, after, memory, seconds)
 
 
 async def _quiet(process: int, before: Use) -> Use:
-    """When it has closed what is idle, or after the time that connections are kept."""
-    deadline = time.monotonic() + 30
+    """When it has closed what the other sides have closed."""
+    deadline = time.monotonic() + 10
     while used(process).files > before.files and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.5)
     return used(process)

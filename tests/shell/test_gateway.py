@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from latimer.policy.config import parse
 from latimer.shell import gateway as gateway_module
@@ -166,6 +167,18 @@ async def test_a_chain_that_fails_tells_of_its_last_route() -> None:
         answer = await client.ask()
         assert answer.status == 529
         assert answer.error["message"].startswith("p1/m: ")
+
+
+async def test_a_fallback_that_cannot_serve_the_request_hides_no_failure() -> None:
+    async with upstream(Say("unused")) as second:
+        config = config_for("http://127.0.0.1:9", second.url, retry="tries = 1")
+        rules = {"endpoint": {"dialect": "messages"}, "native": {"server_tools": True, "tool_members": ["*"]}}
+        providers = {**config.providers, "p0": replace(config.providers["p0"], rules=rules)}
+        async with gateway(replace(config, providers=providers)) as client:
+            answer = await client.ask(tools=[{"type": "web_search_20250305", "name": "web_search"}])
+        assert answer.error["message"].startswith("p0/m: ")
+        assert "connection" in answer.error["message"]
+        assert not second.exchanges
 
 
 # --- lessons ---------------------------------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ class WrittenCalls:
                 return [self._shifted(event)]
             case Delta(index=index, data=data) if index == self._index:
                 return self._read(event, data)
+            case OpaqueDelta(index=index) if index == self._index:
+                return [*self._released(index), self._shifted(event)]
             case BlockStop(index=index) if index == self._index:
                 self._stop = event
                 return [] if self._candidate else self._decide(None)
@@ -115,6 +117,15 @@ class WrittenCalls:
             shown.append(opener)
             self._held = self._held[len(opener) :]
             return True
+
+    def _released(self, index: int) -> list[Event]:
+        """What is held, as text: a citation that follows is of these words, so they were no call."""
+        begin, self._begin = self._begin, None
+        text = self._blank + self._held
+        self._blank = self._held = self._wanted = ""
+        self._candidate = self._certain = False
+        shown: list[Event] = [self._shifted(begin)] if begin else []
+        return [*shown, Delta(index + self._shift, text)] if text else shown
 
     def _show(self, text: str) -> list[Event]:
         """Text for the client; a block that is blank so far is not begun, since it may turn out to have no text."""

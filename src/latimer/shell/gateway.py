@@ -193,16 +193,23 @@ class Gateway:
         return await self._tools.converse(hop.turn, ask, tell)
 
     async def _exchange(self, hop: Hop, client: Client) -> None:
-        failure = Failure("api_error", "no route")
+        failure: Failure | None = None
         for route in self.routes.chain(hop.request.body.model):
-            outcome = await self._try_route(hop, route, client)
+            try:
+                outcome = await self._try_route(hop, route, client)
+            except Rejection as rejection:
+                if failure is None:
+                    raise
+                # That this route cannot serve the request says nothing of why the one before it failed.
+                log.info("%s: cannot serve it: %s", route.name, rejection.failure.type)
+                continue
             if outcome is None:
                 return
             failure = outcome
             log.warning("%s: gave up with %s", route.name, failure.type)
             if not falls_back(failure):
                 break
-        raise Rejection(failure)
+        raise Rejection(failure or Failure("api_error", "no route"))
 
     async def count_tokens(self, raw: bytes, version: str) -> dict[str, Any]:
         """The answer to `count_tokens`: exact where the upstream counts, else estimated. Raises `Rejection`.

@@ -335,6 +335,7 @@ class MessageUsage(Struct, frozen=True):
 
 class StopDetails(Struct, frozen=True):
     explanation: str | None = None
+    category: str | None = None
 
 
 class Message(Struct, frozen=True):
@@ -344,6 +345,7 @@ class Message(Struct, frozen=True):
     stop_reason: str | None = None
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
+    container: Raw = NULL
     usage: MessageUsage = MessageUsage()
 
 
@@ -351,6 +353,7 @@ class StopDelta(Struct, frozen=True):
     stop_reason: str | None = None
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
+    container: Raw = NULL
 
 
 class ErrorBody(Struct, frozen=True):
@@ -397,4 +400,5 @@ class OutputBlock(Struct, frozen=True):
     text: str = ""
     thinking: str = ""
     signature: str = ""
+    citations: list[Raw] | None = None
     input: Raw = Raw(b"{}")

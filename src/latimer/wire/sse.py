@@ -53,7 +53,7 @@ class Decoder:
         return events
 
     def one(self, chunk: bytes) -> bytes | None:
-        """The data of a chunk that is a whole `data:` event by itself, as most reads of a live stream are; else None."""
+        """The data of a chunk that is a whole `data:` event by itself, as most reads of a stream are; else None."""
         end = len(chunk) - 2
         if (
             self._between

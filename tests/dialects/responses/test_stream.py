@@ -179,6 +179,13 @@ def test_think_tags() -> None:
     assert signatures(hidden)[0].content == ["hm"]  # type: ignore[union-attr]
 
 
+def test_a_think_tag_counts_only_where_the_answer_begins() -> None:
+    after_a_call = [done(call("{}"), 0), delta("output_text", "<think>", "m", 1), COMPLETED]
+    assert said(decode(*after_a_call, reader=TAG_READER)) == [("ToolCall", "{}"), ("Text", "<think>")]
+    in_two_messages = [delta("output_text", " ", "m", 0), delta("output_text", "0", "n", 1), COMPLETED]
+    assert said(decode(*in_two_messages, reader=TAG_READER)) == [("Text", " "), ("Text", "0")]
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 

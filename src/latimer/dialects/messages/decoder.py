@@ -25,6 +25,7 @@ from latimer.events import (
     ToolCall,
     Usage,
 )
+from latimer.report import Loss
 from latimer.wire import messages as wire
 from latimer.wire import sse
 from latimer.wire.json_text import UNREADABLE, decode_mended
@@ -216,7 +217,7 @@ def decode_response(body: bytes) -> list[Event]:
             events += _whole_block(index, raw)
     except UNREADABLE as error:
         return [Failure("api_error", f"an answer that is not Messages: {error}")]
-    ending = wire.StopDelta(message.stop_reason, message.stop_sequence, message.stop_details)
+    ending = wire.StopDelta(message.stop_reason, message.stop_sequence, message.stop_details, message.container)
     return [*events, _finish(ending, usage, message.usage.service_tier)]
 
 
@@ -239,7 +240,7 @@ def _whole_block(index: int, raw: Raw) -> list[Event]:
     inner: list[Event] = []
     match kind:
         case Text() if block.text:
-            inner = [Delta(index, block.text)]
+            inner = [Delta(index, block.text), *(_citation(index, citation) for citation in block.citations or ())]
         case Reasoning():
             inner = [Delta(index, block.thinking)] if block.thinking else []
             inner += [Signature(index, block.signature)] if block.signature else []
@@ -263,8 +264,16 @@ def _decode_delta(index: int, raw: Raw, block: Block) -> Event:
 
 def _finish(stop: wire.StopDelta, usage: Usage, tier: str | None) -> Finish:
     reason = FINISH_REASON.get(stop.stop_reason or "", "stop")
-    explanation = stop.stop_details.explanation if stop.stop_details else None
-    return Finish(reason, usage, stop.stop_sequence, explanation, TIERS.get(tier or ""))
+    details = stop.stop_details or wire.StopDetails()
+    held = (Loss("container", "dropped", "nothing that this gateway runs is in it"),)
+    losses = held if wire.given(stop.container) else ()
+    tier = TIERS.get(tier or "")
+    return Finish(reason, usage, stop.stop_sequence, details.explanation, details.category, tier, losses)
+
+
+def _citation(index: int, citation: Raw) -> OpaqueDelta:
+    """A citation of a whole message as a stream would bring it."""
+    return OpaqueDelta(index, b'{"type":"citations_delta","citation":%b}' % bytes(citation))
 
 
 def _read_failure(data: bytes) -> Failure:

@@ -61,6 +61,7 @@ ITERATION = (
     "cache_creation",
 )
 """What is told of each of several rounds."""
+_CITES = Raw(b'"citations_delta"')
 TOKEN_QUANTUM = 16
 """Hidden thinking is counted in steps of so many tokens; the API's own steps are of a fixed size, too."""
 
@@ -211,6 +212,7 @@ class WholeEncoder:
         self._block: Block = Text()
         self._data: list[str] = []
         self._signature = ""
+        self._citations: list[Raw] = []
 
     def encode(self, event: Event) -> bytes:
         """The message at its `Finish`, the error envelope at a `Failure`, else b''."""
@@ -218,15 +220,19 @@ class WholeEncoder:
             case Delta(data=data):
                 self._data.append(data)
             case BlockStart(block=block):
-                self._block, self._data, self._signature = block, [], ""
+                self._block, self._data, self._signature, self._citations = block, [], "", []
             case Signature(data=data):
                 self._signature = data
             case BlockStop():
                 hide = self._heading.hide_thinking
                 whole = _whole(self._block, "".join(self._data), self._signature, hide_thinking=hide)
+                if self._citations:
+                    whole["citations"] = self._citations
                 self.content += [] if whole is None else [whole]
             case OpaqueDelta(raw=raw) if isinstance(self._block, Opaque):
                 self._data.append(_partial_json(raw))
+            case OpaqueDelta(raw=raw) if isinstance(self._block, Text):
+                self._citations += _citation(raw)
             case Finish():
                 done = self.slots.compacted
                 first = [{"type": "compaction", "content": done.summary}] if done else []
@@ -278,7 +284,7 @@ def _iterations(finish: Finish, summary: dict[str, Any]) -> list[Any]:
 
 def _ending(finish: Finish) -> dict[str, Any]:
     refused = finish.reason == "content_filter"
-    details = {"type": "refusal", "category": None, "explanation": finish.explanation} if refused else None
+    details = {"type": "refusal", "category": finish.category, "explanation": finish.explanation} if refused else None
     ending = {
         "stop_reason": "stop_sequence" if finish.stop_sequence is not None else STOP_REASON[finish.reason],
         "stop_sequence": finish.stop_sequence,
@@ -351,6 +357,12 @@ def _partial_json(raw: bytes) -> str:
             return fragment
         case _:
             return ""
+
+
+def _citation(raw: bytes) -> list[Raw]:
+    """The citation in the delta of a text, [] in any other delta."""
+    delta = _object.decode(raw)
+    return [delta["citation"]] if delta.get("type") == _CITES and "citation" in delta else []
 
 
 def _opaque(raw: bytes, data: str) -> Raw:
