@@ -241,3 +241,12 @@ def test_signals(tmp_path: Path, number: signal.Signals, code: int) -> None:
 def test_the_child_does_not_inherit_ignored_signals(tmp_path: Path) -> None:
     fake = program(tmp_path / "claude", "kill -INT $$; sleep 1; exit 9")
     assert run_loop(run_claude([str(fake)], dict(os.environ))) == 130
+
+
+def test_as_many_files_as_the_system_allows() -> None:
+    code = (
+        "import resource as r; from latimer.launch import raise_file_limit\n"
+        "_, hard = r.getrlimit(r.RLIMIT_NOFILE); r.setrlimit(r.RLIMIT_NOFILE, (64, hard)); raise_file_limit()\n"
+        "print(r.getrlimit(r.RLIMIT_NOFILE)[0] > 64)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

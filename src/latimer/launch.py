@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 LEAST_COMPACT_WINDOW = 100_000
 """Claude Code takes a smaller CLAUDE_CODE_AUTO_COMPACT_WINDOW for this number and warns."""
 LONG_CONTEXT = 1_000_000
+MOST_FILES = 65_536
+"""Enough for 30,000 streams."""
 
 INSTALL = (
     "Claude Code is not installed (no `claude` on PATH or in its usual places). Install it with one of:\n"
@@ -140,6 +142,18 @@ async def run_claude(command: Sequence[str], environment: Mapping[str, str]) -> 
         name_child(child)
         code = await child.wait()
     return code if code >= 0 else 128 - code
+
+
+def raise_file_limit() -> None:
+    """As many open files as the system lets this process have: each stream takes two, and shells often allow 1024."""
+    try:
+        import resource  # noqa: PLC0415  # not on Windows, which has no such limit
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def run_loop(work: Coroutine[Any, Any, Result]) -> Result:

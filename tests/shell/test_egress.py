@@ -300,7 +300,9 @@ async def test_a_bomb_is_never_unpacked() -> None:
         assert await failing(Egress(local(port)), f"http://127.0.0.1:{port}/a") == "content_too_large"
 
 
-@pytest.mark.parametrize(("encoding", "packed"), [("gzip", gzip.compress(b"hi", mtime=0)), ("deflate", zlib.compress(b"hi"))])
+@pytest.mark.parametrize(
+    ("encoding", "packed"), [("gzip", gzip.compress(b"hi", mtime=0)), ("deflate", zlib.compress(b"hi"))]
+)
 async def test_compressed_bodies(encoding: str, packed: bytes) -> None:
     async with site(a=says(packed, **{"Content-Encoding": encoding})) as port:
         assert (await Egress(local(port)).get(f"http://127.0.0.1:{port}/a", lambda _: True)).body == b"hi"

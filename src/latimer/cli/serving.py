@@ -107,8 +107,11 @@ def serve(
     config: Path | None, workers: int, state_dir: Path | None, log_level: str, log_file: Path | None, **said: Any
 ) -> int:
     """Run the proxy in the foreground. When it is ready, one line on standard output says where it listens."""
+    from latimer.launch import raise_file_limit
+
     settings = load(config, said, seed=True)
     log_to(log_file, log_level)
+    raise_file_limit()
     if workers > 1:
         return _serve_with(workers, settings, state_directory(state_dir))
     return in_loop(_serve, settings, state_directory(state_dir))
