@@ -4,6 +4,7 @@ docs/command-line.md shows the command line, docs/dialects the tables of what be
 docs/providers the presets. docs/faults.md is played, which takes a minute.
 """
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from inspect import cleandoc
@@ -183,6 +184,7 @@ if __name__ == "__main__":
     RESPONSES_PAGE.write_text(responses_page(), "utf-8")
     MESSAGES_PAGE.write_text(messages_page(), "utf-8")
     sys.path.append(str(CASES.parent.parent))
+    logging.disable()  # the faults are what the page is about
     from tests.faults.page import write
 
     write()

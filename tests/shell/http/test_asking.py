@@ -75,12 +75,12 @@ async def body_of(reply: Reply) -> bytes:
 @pytest.mark.parametrize("answer", WHOLE)
 async def test_answers_in_any_pieces(answer: bytes, piece: int) -> None:
     pieces = [answer[at : at + piece] for at in range(0, len(answer), piece)]
-    async with serving([*pieces, None] if answer is TO_THE_END else pieces) as (server, pool, url):
-        async with pool.asked("POST", url, {"x-key": "k"}, b"{}") as reply:
-            assert reply.status == 200
-            assert await body_of(reply) == b"hello world"
-            if answer is LENGTH:
-                assert reply.headers["x-a"] == "1, 2"
+    script = [*pieces, None] if answer is TO_THE_END else pieces
+    async with serving(script) as (server, pool, url), pool.asked("POST", url, {"x-key": "k"}, b"{}") as reply:
+        assert reply.status == 200
+        assert await body_of(reply) == b"hello world"
+        if answer is LENGTH:
+            assert reply.headers["x-a"] == "1, 2"
     assert server.requests[0].startswith(b"POST /v1/x?y=1 HTTP/1.1\r\nhost: 127.0.0.1:")
     assert b"\r\nx-key: k\r\ncontent-length: 2\r\n\r\n" in server.requests[0]
 
