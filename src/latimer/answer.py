@@ -74,6 +74,11 @@ class Answer:
         """What was put right of the model's answer."""
         return [repair for stage in self._stages for repair in getattr(stage, "repairs", ())]
 
+    @property
+    def signatures(self) -> list[str]:
+        """What the upstream itself has signed; Latimer's own seals say whose they are."""
+        return list(getattr(self._decoder, "signatures", ()))
+
     def feed(self, data: bytes) -> bytes:
         """What to tell the client after these bytes."""
         return self._emit(self._decoder.decode(data))

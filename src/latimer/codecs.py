@@ -43,13 +43,20 @@ def native_rules(profile: Profile) -> NativeRules:
     return profile.native if profile.endpoint.dialect == "messages" else _NOT_NATIVE
 
 
-def encode_request(
-    request: Request, to: Destination, *, input_estimate: int = 0, descriptions: Known | None = None, raw: bytes | None
+def encode_request(  # all that a dialect may want to know
+    request: Request,
+    to: Destination,
+    *,
+    input_estimate: int = 0,
+    descriptions: Known | None = None,
+    raw: bytes | None,
+    foreign: frozenset[str] = frozenset(),
 ) -> Outgoing:
     """The request in the upstream's dialect. Raises `Rejection` for what must not be served as something else.
 
     `raw` is the client's body where the request is still what stands there. `input_estimate` is the prompt's size in
-    tokens. `descriptions` stand in for pictures where the model sees none; None: nobody gives any.
+    tokens. `descriptions` stand in for pictures where the model sees none; None: nobody gives any. `foreign` are
+    signatures of thinking that are known to be another route's.
     """
     match to.profile.endpoint.dialect:
         case "chat":
@@ -79,6 +86,7 @@ def encode_request(
                 input_estimate=input_estimate,
                 descriptions=descriptions,
                 raw=raw,
+                foreign=foreign,
             )
 
 

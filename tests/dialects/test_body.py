@@ -6,7 +6,6 @@ from latimer.dialects import body
 from latimer.dialects.body import BodyDecoder, lenient
 from latimer.errors import Failure
 from latimer.events import Event, Start
-from latimer.wire.sse import ServerSentEvent
 from tests.reading import READER
 
 
@@ -25,8 +24,8 @@ class Told:
 class Echo(BodyDecoder):
     _dialect = "Echo"
 
-    def _data(self, message: ServerSentEvent, *, whole: bool) -> list[Event]:
-        return [Start(message.data.decode(), f"{message.event}, whole" if whole else message.event)]
+    def _data(self, data: bytes, name: str = "message", *, whole: bool = False) -> list[Event]:
+        return [Start(data.decode(), f"{name}, whole" if whole else name)]
 
 
 def read(*chunks: bytes) -> list[Event]:

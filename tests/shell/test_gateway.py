@@ -181,6 +181,35 @@ async def test_a_fallback_that_cannot_serve_the_request_hides_no_failure() -> No
         assert not second.exchanges
 
 
+@STREAMS
+async def test_thinking_goes_to_nobody_but_its_signer(stream: bool) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def native(name: str) -> dict[str, Any]:
+        def answer(raw: bytes) -> Wire:
+            asked.append((name, json.loads(raw)))
+            thinking = {"type": "thinking", "thinking": "hm", "signature": f"signed by {name}"}
+            content = [thinking, {"type": "text", "text": "Hello"}]
+            usage = {"input_tokens": 1, "output_tokens": 1}
+            told = {"id": "msg_0123456789abcdef", "type": "message", "role": "assistant", "model": "m"}
+            return Wire((json.dumps({**told, "content": content, "stop_reason": "end_turn", "usage": usage}).encode(),))
+
+        return {"/v1/messages": answer}
+
+    async with (
+        upstream(others=native("p0")) as first,
+        upstream(others=native("p1")) as second,
+        gateway(config_for(first.url, second.url, rules='dialect = "messages"')) as client,
+    ):
+        before = (await client.ask(stream=False)).json["content"]
+        user = {"role": "user", "content": "go on"}
+        for model in ("p0/m", "p1/m"):
+            history = [user, {"role": "assistant", "content": before}, user]
+            await client.ask(model=model, messages=history, stream=stream)
+    seen = {name: [block["type"] for block in body["messages"][1]["content"]] for name, body in asked[1:]}
+    assert seen == {"p0": ["thinking", "text"], "p1": ["text"]}
+
+
 # --- lessons ---------------------------------------------------------------------------------------------------------
 
 NO_EFFORT = failure(400, "Unrecognized request argument supplied: reasoning_effort", param="reasoning_effort")

@@ -18,6 +18,8 @@ class Context(Struct, frozen=True):
     tools: dict[str, wire.Tool]
     losses: list[Loss]
     sight: Sight = field(default_factory=Sight)
+    foreign: frozenset[str] = frozenset()
+    """Signatures of thinking that are known to be another route's."""
 
     @property
     def marks_caches(self) -> bool:

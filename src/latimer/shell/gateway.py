@@ -40,6 +40,7 @@ from latimer.policy.counting import TokenRatios, Weight, weigh
 from latimer.policy.models import cost
 from latimer.policy.retry import falls_back, wait_before_retry
 from latimer.policy.routing import Route
+from latimer.policy.signatures import Signatures
 from latimer.profile import NativeRules
 from latimer.report import Loss, header
 from latimer.server_tools.plan import Abilities, asks_server, prepare
@@ -116,6 +117,7 @@ class Gateway:
         self._upstream = upstream
         self._engines = engines
         self._ratios = TokenRatios()
+        self._signatures = Signatures()
         self._tools = ServerTools(config, os.environ)
         self._describer = Describer(config.vision, self._look)
         self._reviewer = Reviewer(config.auto_mode, self._classify, self.metrics)
@@ -399,7 +401,10 @@ class Gateway:
     async def _encode(self, hop: Hop, route: Route, asked: Asked, known: Known | None) -> Outgoing:
         def encode() -> Outgoing:
             to = Destination(route.model, route.name, route.profile)
-            return encode_request(hop.request, to, input_estimate=asked.input_estimate, descriptions=known, raw=hop.raw)
+            foreign = self._signatures.foreign(hop.request, route.name)
+            return encode_request(
+                hop.request, to, input_estimate=asked.input_estimate, descriptions=known, raw=hop.raw, foreign=foreign
+            )
 
         return await beside(hop.call.raw, encode)
 
@@ -456,6 +461,7 @@ class Gateway:
         for repair in answer.repairs:
             log.info("%s: %s", route.name, repair.why)
             self.metrics.repairs[route.name, repair.why] += 1
+        self._signatures.remember(answer.signatures, route.name)
         usage = hop.turn.round_usage if hop.turn else answer.usage
         if usage is not None:
             self._ratios.learn(route.name, hop.weight, usage.input_tokens)

@@ -97,6 +97,8 @@ class MessageEvents:
         self._index = -1
         self._block: Block = Text()
         self._finish: Finish | None = None
+        self.signatures: list[str] = []
+        """Those of the answer's thinking, so that they are not taken to another provider."""
 
     @property
     def finished(self) -> bool:
@@ -125,7 +127,10 @@ class MessageEvents:
             event = _delta_event.decode(data)
         except UNREADABLE:
             return False
-        return event.type == "content_block_delta" and event.index == self._index
+        known = event.type == "content_block_delta" and event.index == self._index
+        if known and event.delta.signature:
+            self.signatures.append(event.delta.signature)
+        return known
 
     def flush(self, *, complete: bool = False) -> list[Event]:
         """The last events; an answer without its `message_stop` was cut, even if something says that it is complete."""
@@ -143,6 +148,7 @@ class MessageEvents:
         if self._state == "DONE":
             return []
         self._state = "DONE"
+        self.signatures += [event.data for event in events if isinstance(event, Signature)]
         return events
 
     def broken(self, what: str) -> list[Event]:
@@ -166,7 +172,10 @@ class MessageEvents:
                 self._state, self._index, self._block = "BLOCK", event.index, block
                 return [BlockStart(event.index, block)]
             case ("BLOCK", "content_block_delta") if event.index == self._index:
-                return [_decode_delta(event.index, event.delta, self._block)]
+                delta = _decode_delta(event.index, event.delta, self._block)
+                if isinstance(delta, Signature):
+                    self.signatures.append(delta.data)
+                return [delta]
             case ("BLOCK", "content_block_stop") if event.index == self._index:
                 self._state = "OPEN"
                 return [BlockStop(event.index)]

@@ -117,6 +117,11 @@ class PassedAnswer:
         return self._instead.repairs if self._instead else []
 
     @property
+    def signatures(self) -> list[str]:
+        """What the upstream has signed."""
+        return self._instead.signatures if self._instead else self._events.signatures
+
+    @property
     def over(self) -> bool:
         """Whether the upstream's connection can be let go."""
         return self._instead.over if self._instead else self._failure is not None or self._usage is not None
@@ -262,6 +267,7 @@ class PassedAnswer:
         named = self._named(body.lstrip(BEFORE), "") if _says_why(body.lstrip(BEFORE)) else None
         if named is None:
             return self._translate() + (self._instead.end() if self._instead else b"")
+        self._events.whole(events)
         self._spoken, self._usage = True, last.usage
         return named
 

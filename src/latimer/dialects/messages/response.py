@@ -37,6 +37,11 @@ class ResponseDecoder(BodyDecoder):
         """Whether the upstream has said that nothing more follows."""
         return self._messages.done
 
+    @property
+    def signatures(self) -> list[str]:
+        """Those of the answer's thinking, as `MessageEvents` has them."""
+        return self._messages.signatures
+
     def _data(self, data: bytes, name: str = "message", *, whole: bool = False) -> list[Event]:
         del name  # the data says it, too
         if not whole:

@@ -114,10 +114,11 @@ def _as_block(part: Part) -> dict[str, Any]:
 
 
 def _thinking(raw: Raw, found: dict[str, Raw], kind: str, path: str, context: Context) -> list[bytes] | None:
-    """A provider's own thinking must come back to it unmodified; what Latimer sealed for another API says nothing to
-    this one.
+    """A provider's own thinking must come back to it unmodified; what another signed, or Latimer sealed for another
+    API, says nothing to this one.
     """
-    if _text(found.get("signature" if kind == "thinking" else "data")).startswith(PREFIX):
+    signature = _text(found.get("signature" if kind == "thinking" else "data"))
+    if signature.startswith(PREFIX) or signature in context.foreign:
         context.lose(path, FOREIGN_REASONING)
         return []
     if not context.profile.native.takes_block(kind):

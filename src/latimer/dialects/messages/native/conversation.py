@@ -93,7 +93,8 @@ def _all_taken(messages: Raw, context: Context) -> bool:
     marks = context.marks_caches and rules.cache_ttl
     images = profile.sees and profile.media.image_urls
     added = rules.thinking_in_calls or profile.messages.merge_users
-    return whole and marks and images and not added and PREFIX.encode() not in bytes(messages)
+    ours = not (added or context.foreign)
+    return whole and marks and images and ours and PREFIX.encode() not in bytes(messages)
 
 
 def _message(raw: Raw, message: Message, last_user: int, request: Request, context: Context) -> Carried:

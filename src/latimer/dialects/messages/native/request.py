@@ -73,12 +73,14 @@ def encode_request(  # noqa: PLR0913  # as every dialect's, and the bytes
     input_estimate: int = 0,
     descriptions: Known | None = None,
     raw: bytes | None = None,
+    foreign: frozenset[str] = frozenset(),
 ) -> Outgoing:
     """Build the body for `model`. Raises `Rejection` for what must not be served as something else.
 
     `raw` are the client's bytes, None where the gateway has changed what `request` says since. `route` is
     "provider/model". `input_estimate` is the prompt's size in tokens, used to fit the answer into the window.
-    `descriptions` stand in for pictures where the model sees none; None: nobody gives any.
+    `descriptions` stand in for pictures where the model sees none; None: nobody gives any. `foreign` are signatures of
+    thinking that are known to be another route's.
     """
     rules = profile.native
     _refuse(request, rules)
@@ -86,7 +88,7 @@ def encode_request(  # noqa: PLR0913  # as every dialect's, and the bytes
     try:
         source = mend_surrogates(raw) if raw is not None else rebuild(request, client_tools=rules.client_tools)
         known = known_tools(request, [] if rules.deferred_tools else losses)
-        context = Context(route, _native(profile), known, losses, Sight(descriptions))
+        context = Context(route, _native(profile), known, losses, Sight(descriptions), foreign)
         found = members(source)
         changes = _changes(found, request, context, model, input_estimate)
         body = splice(source, changes)
