@@ -64,7 +64,7 @@ async def test_it_counts_its_connections() -> None:
 
 
 async def test_one_that_has_fewer_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepting, "YIELD_SECONDS", 0.2)
+    monkeypatch.setattr(accepting, "YIELD_SECONDS", 0.5)
     async with sharing() as (_, loads, port):
         _, first = await ask(port)
         loads[1] = 0
@@ -74,7 +74,7 @@ async def test_one_that_has_fewer_goes_first(monkeypatch: pytest.MonkeyPatch) ->
         _, second = await asking  # nobody took it
         assert loads[0] == 2
         loads[1] = 2
-        _, third = await asyncio.wait_for(ask(port), 0.1)
+        _, third = await asyncio.wait_for(ask(port), 0.4)
         for writer in (first, second, third):
             await left(writer)
 
