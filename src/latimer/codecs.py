@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
@@ -26,6 +27,8 @@ DECODERS: dict[Dialect, Callable[[Reader], Decoder]] = {
     "responses": ResponsesDecoder,
     "messages": MessagesDecoder,
 }
+_ENCODERS: dict[Dialect, Callable[..., Outgoing]] = {"chat": chat_request, "responses": responses_request}
+"""Of the dialects whose bodies are built anew; Messages goes by the client's own bytes."""
 AnyAnswer = Answer | PassedAnswer
 _NOT_NATIVE = NativeRules(fields=frozenset())
 
@@ -43,7 +46,7 @@ def native_rules(profile: Profile) -> NativeRules:
     return profile.native if profile.endpoint.dialect == "messages" else _NOT_NATIVE
 
 
-def encode_request(  # all that a dialect may want to know
+def encode_request(
     request: Request,
     to: Destination,
     *,
@@ -58,36 +61,16 @@ def encode_request(  # all that a dialect may want to know
     tokens. `descriptions` stand in for pictures where the model sees none; None: nobody gives any. `foreign` are
     signatures of thinking that are known to be another route's.
     """
-    match to.profile.endpoint.dialect:
-        case "chat":
-            return chat_request(
-                request,
-                model=to.model,
-                route=to.route,
-                profile=to.profile,
-                input_estimate=input_estimate,
-                descriptions=descriptions,
-            )
-        case "responses":
-            return responses_request(
-                request,
-                model=to.model,
-                route=to.route,
-                profile=to.profile,
-                input_estimate=input_estimate,
-                descriptions=descriptions,
-            )
-        case "messages":
-            return messages_request(
-                request,
-                model=to.model,
-                route=to.route,
-                profile=to.profile,
-                input_estimate=input_estimate,
-                descriptions=descriptions,
-                raw=raw,
-                foreign=foreign,
-            )
+    dialect = to.profile.endpoint.dialect
+    encode = _ENCODERS.get(dialect, partial(messages_request, raw=raw, foreign=foreign))
+    return encode(
+        request,
+        model=to.model,
+        route=to.route,
+        profile=to.profile,
+        input_estimate=input_estimate,
+        descriptions=descriptions,
+    )
 
 
 def read_answer(  # noqa: PLR0913  # the parts of a pipeline

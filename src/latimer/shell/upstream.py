@@ -185,13 +185,18 @@ class Answering:
 async def read_body_of(reply: Reply, limit: int) -> bytes:
     """The body, or its first bytes where there are more than `limit`. Raises OSError."""
     body = bytearray()
+    await _collect(reply, body, limit)
+    return bytes(body)
+
+
+async def _collect(reply: Reply, body: bytearray, limit: int) -> None:
+    """Add what comes to `body`, which keeps it whatever ends this, until there are `limit` bytes. Raises OSError."""
 
     def take(data: bytes) -> bool:
         body.extend(data)
         return len(body) < limit
 
     await reply.flow(take)
-    return bytes(body)
 
 
 def proxy_for(url: str) -> str | None:
@@ -210,14 +215,9 @@ def proxy_for(url: str) -> str | None:
 
 async def _refusal(reply: Reply, asked: Asked) -> UpstreamError:
     body = bytearray()
-
-    def take(data: bytes) -> bool:
-        body.extend(data)
-        return len(body) < MAX_ERROR_BYTES
-
     with suppress(OSError):  # TimeoutError is an OSError; what has come by then has to do
         async with asyncio.timeout(ERROR_SECONDS):
-            await reply.flow(take)
+            await _collect(reply, body, MAX_ERROR_BYTES)
     error = read_body(bytes(body))
     failure = failure_of(reply.status, reply.headers, error, asked, time.time())
     return UpstreamError(failure, reply.status, error)

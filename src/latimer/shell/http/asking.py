@@ -126,9 +126,6 @@ class Connection(asyncio.Protocol):
             if self._head_size > MAX_HEAD_BYTES:
                 self._fail(BrokenReply("the head of the answer is too large"))
 
-    def eof_received(self) -> None:
-        return None
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         if self.complete:
