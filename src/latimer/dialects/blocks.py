@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import json
@@ -197,3 +198,32 @@ class Blocks:
         return Sealed(
             route_mark(self._reader.asked.route), field, hidden, segment.details or None, opaque=segment.opaque
         )
+
+
+class BlockStream:
+    """What the stream decoders share: what they are told causes events, until the answer has ended or is broken."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._blocks = Blocks(reader)
+        self._started = self._ended = False
+
+    def fail(self, failure: Failure) -> list[Event]:
+        """End the answer with a failure that came from outside."""
+        if not self._ended:
+            self._fail(failure)
+        return self._blocks.taken()
+
+    def _caused(self, work: Callable[..., None], *told: object) -> list[Event]:
+        """The events that reading `told` causes; what breaks the rules ends the answer."""
+        if self._ended:
+            return []
+        try:
+            work(*told)
+        except BrokenAnswer as wrong:
+            self._fail(wrong.failure)
+        return self._blocks.taken()
+
+    def _fail(self, failure: Failure) -> None:
+        self._ended = True
+        self._blocks.events.append(failure)

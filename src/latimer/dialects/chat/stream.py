@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import json
 
-from latimer.dialects.blocks import Blocks, BrokenAnswer, broken
+from latimer.dialects.blocks import BlockStream, BrokenAnswer, broken
 from latimer.dialects.counts import fills_window, final_usage
 from latimer.dialects.errors.failures import decode_body_error
 from latimer.dialects.reader import Reader
@@ -44,13 +44,11 @@ FAILED = frozenset({"error", "abort", "cancelled", "network_error", "malformed_f
 OVERLOADED = frozenset({"insufficient_system_resource"})
 
 
-class StreamDecoder:
+class StreamDecoder(BlockStream):
     """Chunks in, events out; `flush` says how it ended. After a `Failure` nothing more is said."""
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._blocks = Blocks(reader)
-        self._started = self._ended = False
+        super().__init__(reader)
         self._calls = CallFinder()
         self._splitter = ThinkSplitter() if reader.think_tags else None
         self._reason: str | None = None
@@ -73,31 +71,11 @@ class StreamDecoder:
         text = self._text_alone(chunk)
         if text is not None and (more := self._blocks.more_text(text)):
             return more
-        try:
-            self._chunk(chunk)
-        except BrokenAnswer as wrong:
-            self._fail(wrong.failure)
-        return self._blocks.taken()
-
-    def fail(self, failure: Failure) -> list[Event]:
-        """End the answer with a failure that came from outside."""
-        if not self._ended:
-            self._fail(failure)
-        return self._blocks.taken()
+        return self._caused(self._chunk, chunk)
 
     def flush(self, *, complete: bool) -> list[Event]:
         """The last events. `complete`: the upstream said that it was done; else only a finish reason proves it."""
-        if self._ended:
-            return []
-        try:
-            self._finish(complete=complete)
-        except BrokenAnswer as wrong:
-            self._fail(wrong.failure)
-        return self._blocks.taken()
-
-    def _fail(self, failure: Failure) -> None:
-        self._ended = True
-        self._blocks.events.append(failure)
+        return self._caused(self._finish, complete)
 
     def _text_alone(self, chunk: wire.Chunk) -> str | None:
         """The text of a chunk that says nothing else, as nearly all do: it needs no look at every field."""
@@ -242,7 +220,7 @@ class StreamDecoder:
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    def _finish(self, *, complete: bool) -> None:
+    def _finish(self, complete: bool) -> None:
         if self._reason is None and not (complete and self._blocks.any):
             raise broken(self._reader, "the connection ended before the answer was complete")
         if self._reason in FAILED:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import json
 
 from latimer.dialects.arguments import MalformedArguments, normalize
-from latimer.dialects.blocks import Blocks, BrokenAnswer, broken
+from latimer.dialects.blocks import BlockStream, BrokenAnswer, broken
 from latimer.dialects.counts import fills_window, final_usage
 from latimer.dialects.errors.failures import decode_body_error
 from latimer.dialects.reader import Reader
@@ -77,14 +77,12 @@ INCOMPLETE: dict[str, FinishReason] = {
 """`incomplete_details.reason`; an unknown one is read as `length`, since something is missing."""
 
 
-class StreamDecoder:
+class StreamDecoder(BlockStream):
     """Events in, events out. After a `Finish` or a `Failure` nothing more is said."""
 
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._blocks = Blocks(reader)
+        super().__init__(reader)
         self._items = Items()
-        self._started = self._ended = False
         self._splitter = ThinkSplitter() if reader.think_tags else None
         self._speaker: Item | None = None
         self._refusal = ""
@@ -99,45 +97,20 @@ class StreamDecoder:
 
     def decode(self, event: wire.StreamEvent, name: str) -> list[Event]:
         """What this event causes. `name` is its type."""
-        if self._ended:
-            return []
-        try:
-            self._event(event, name)
-        except BrokenAnswer as wrong:
-            self._fail(wrong.failure)
-        return self._blocks.taken()
+        return self._caused(self._event, event, name)
 
     def decode_whole(self, response: wire.Response) -> list[Event]:
         """What a whole answer says."""
-        if self._ended:
-            return []
-        try:
-            self._end(response, response.status if response.status in UNFINISHED else "completed")
-        except BrokenAnswer as wrong:
-            self._fail(wrong.failure)
-        return self._blocks.taken()
-
-    def fail(self, failure: Failure) -> list[Event]:
-        """End the answer with a failure that came from outside."""
-        if not self._ended:
-            self._fail(failure)
-        return self._blocks.taken()
+        return self._caused(self._end, response, response.status if response.status in UNFINISHED else "completed")
 
     def flush(self, *, complete: bool) -> list[Event]:
         """The last events. `complete`: the upstream said that it was done, though not with which status."""
-        if self._ended:
-            return []
-        try:
-            if not (complete and self._blocks.any):
-                raise broken(self._reader, "the connection ended before the answer was complete")
-            self._finish("stop")
-        except BrokenAnswer as wrong:
-            self._fail(wrong.failure)
-        return self._blocks.taken()
+        return self._caused(self._close, complete)
 
-    def _fail(self, failure: Failure) -> None:
-        self._ended = True
-        self._blocks.events.append(failure)
+    def _close(self, complete: bool) -> None:
+        if not (complete and self._blocks.any):
+            raise broken(self._reader, "the connection ended before the answer was complete")
+        self._finish("stop")
 
     # --- one event ---------------------------------------------------------------------------------------------------
 
