@@ -40,6 +40,8 @@ PYTEST_ARGS ?=
 
 # Of each of about 40 properties, with each of three seeds: two that are always the same, and a new one.
 FUZZ_EXAMPLES ?= 1750
+# Of the search that is guided by coverage, for each of about 20 targets.
+FUZZ_SECONDS ?= 20
 # Streamed events of `make soak`.
 SOAK_EVENTS ?= 2000000
 # Tests at a time, and what is left out on a machine without nginx; .ci/run installs it.
@@ -71,7 +73,10 @@ test: $(VENV)/.dev clients check ## Everything a change has to pass
 	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || echo "• no nginx here, so the cost per token is not measured (apt install nginx-light)"
 	$(BIN)/python -m pytest -n $(JOBS) $(WITHOUT_NGINX) $(PYTEST_ARGS)
 
-fuzz: $(VENV)/.dev ## Let the laws search for longer: 200,000 requests and streams, about 12 minutes
+fuzz: $(VENV)/.dev ## Let the laws search for longer, and every parser by coverage: 200,000 examples, about 20 minutes
+	@for target in $$($(BIN)/python -m tests.fuzzing --list); do echo "• fuzzing $$target"; \
+		$(BIN)/python -m tests.fuzzing $$target --seconds $(FUZZ_SECONDS) --seed 0 >.cache/fuzzing.log 2>&1 \
+			|| { cat .cache/fuzzing.log; exit 1; }; done
 	@for seed in 1 2 $$(date +%s); do echo "• seed $$seed"; \
 		HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q -n $(JOBS) --timeout=900 \
 			--hypothesis-seed=$$seed tests/test_laws.py tests/test_request_laws.py $(PYTEST_ARGS) || exit 1; done
