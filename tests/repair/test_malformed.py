@@ -24,6 +24,7 @@ def test_what_is_believed(text: str, value: object) -> None:
     "text",
     [
         '{"a": "b',
+        '{"pa": 1, "```json\n{"pa": 1, "list": "[n\n{"paThunt":1&]"}\n```list": "[n\n{"paThunt":1&]"}',
         "{'a': 'b {c}",
         '{"a": 1 // note\n}',
         '{"a": }',

@@ -40,7 +40,11 @@ def mend(text: str) -> Any:
     from json_repair import repair_json  # noqa: PLC0415
 
     try:
-        value = _restored(repair_json(text, return_objects=True, skip_json_loads=True), _trailing_space(text))
+        guessed = repair_json(text, return_objects=True, skip_json_loads=True)
+    except Exception as error:  # whatever it stumbles over, such as an assertion of its own
+        raise Malformed(f"no reading: {type(error).__name__}") from error
+    try:
+        value = _restored(guessed, _trailing_space(text))
         meant = json.encode(value).decode()
     except (*UNREADABLE, ValueError, TypeError) as error:
         raise Malformed(str(error)) from error
