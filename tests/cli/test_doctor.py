@@ -1,60 +1,88 @@
-"""`latimer doctor` on the command line: text, JSON and exit code; tests/shell/test_doctor.py has the rest."""
+"""`latimer doctor` on the command line: text, JSON, colours, exit code and encoding; tests/doctor has the findings."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from latimer.cli.doctor import doctor
-
-CONFIG = """
-[server]
-port = 0
-[providers.local]
-base_url = "http://127.0.0.1:9/v1"
-[routes]
-default = "local/m"
-"""
+from latimer.cli.doctor import NOT_TRIED, doctor
+from tests.doctor.world import World
+from tests.terminal import Terminal
 
 
-def run(tmp_path: Path, text: str, *arguments: str, script: str = "echo 2.1.330") -> tuple[int, str]:
-    config, claude = tmp_path / "my.toml", tmp_path / "claude"
-    config.write_text(text)
-    claude.write_text(f"#!/bin/sh\n{script}\n")
-    claude.chmod(0o755)
-    flags = ["--config", str(config), "--claude", str(claude), "--state-dir", str(tmp_path / "state"), *arguments]
-    done = CliRunner().invoke(doctor, flags, catch_exceptions=False, standalone_mode=False)
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(tmp_path, monkeypatch, stack)
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(doctor, arguments, catch_exceptions=False, standalone_mode=False)
     return done.return_value, done.output
 
 
-def test_nothing_is_wrong(tmp_path: Path) -> None:
-    code, output = run(tmp_path, CONFIG, "--no-network")
-    assert code == 0, output
-    assert output.endswith("\nnothing is wrong\n")
-    assert not (tmp_path / "state").exists(), "it changes nothing"
+def test_nothing_is_wrong(world: World) -> None:
+    code, output = run()
+    assert code == 0
+    assert output.endswith(f"{NOT_TRIED}\nnothing is wrong: nothing found\n")
+    assert "\x1b" not in output, "no colours where nobody looks"
 
 
-def test_an_upstream_that_is_not_there(tmp_path: Path) -> None:
-    code, output = run(tmp_path, CONFIG)
+def test_something_is_wrong(world: World) -> None:
+    world.change("providers.local.base_url", "http://127.0.0.1:9/v1")
+    code, output = run()
     assert code == 1
-    assert "wrong  provider local" in output
-    assert output.endswith("\n1 thing wrong\n")
+    assert "\n  error    provider-refused: provider local\n" in output
+    assert "something does not work: 1 error" in output
 
 
-def test_json(tmp_path: Path) -> None:
-    code, output = run(tmp_path, CONFIG, "--no-network", "--json", script="exit 1")
+def test_a_warning_is_not_an_error(world: World) -> None:
+    world.config.chmod(0o644)
+    code, output = run("--no-network")
+    assert (code, "file-open" in output) == (0, True)
+
+
+def test_the_configuration_may_be_flags_alone(world: World) -> None:
+    world.config.unlink()
+    flags = ["--upstream", world.provider.url, "--model", "m", "--api-key-env", "LATIMER_TEST_KEY", "--port", "0"]
+    code, output = run("--json", *flags)
     found = json.loads(output)
-    assert (code, found["ok"]) == (1, False)
-    wrong = [each for each in found["findings"] if each["level"] == "wrong"]
-    assert [each["where"] for each in wrong] == ["Claude Code"]
-    assert wrong[0]["cure"]
+    assert (code, [each["severity"] for each in found["findings"]]) == (0, ["note", "note"])
 
 
-@pytest.mark.parametrize("text", ["[servr]\n", "not toml", '[providers.x]\napi_key = "sk-123"\n'])
-def test_a_broken_configuration_is_a_finding(tmp_path: Path, text: str) -> None:
-    code, output = run(tmp_path, text, "--json")
-    (found,) = json.loads(output)["findings"]
-    assert (code, found["level"], found["where"]) == (1, "wrong", "configuration")
-    assert str(tmp_path / "my.toml") in found["what"]
-    assert "sk-123" not in output
+def test_with_a_broken_configuration_the_rest_is_examined(world: World) -> None:
+    world.configure("[servr]\n")
+    world.program("claude", "exit 3")
+    code, output = run("--json")
+    assert (code, [each["id"] for each in json.loads(output)["findings"]]) == (1, ["config-invalid", "claude-broken"])
+
+
+ASCII = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("how", [{}, ASCII], ids=["utf-8", "ascii"])
+def test_it_can_be_written_in_any_locale(world: World, how: dict[str, str]) -> None:
+    path = world.root / "Schlüssel-鍵" / "config.toml"
+    path.parent.mkdir()
+    path.write_text("[servr]\n", "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "latimer", "doctor", "--no-network", "--config", path],
+        env={**os.environ, "LC_ALL": "C", **how},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert f"config-invalid: {path}" in done.stdout.decode()
+
+
+def test_colours_on_a_terminal(world: World) -> None:
+    terminal = Terminal(["doctor", "--no-network"], world.project, {**os.environ, "TERM": "xterm"})
+    terminal.expect("nothing is wrong")
+    assert terminal.end() == 0
+    assert "\x1b[32mok" in terminal.output

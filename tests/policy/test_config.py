@@ -133,6 +133,7 @@ SECRET = "sk-0123456789abcdef"
         f'{LOCAL}headers = {{ Authorization = "Bearer {SECRET}" }}',
         f'{LOCAL}headers = {{ X-Api-Key = "{SECRET}" }}',
         f'{LOCAL}api_key = "literal:{SECRET}"',
+        f'{LOCAL}api_key = ["env:A", "{SECRET}"]',
     ],
 )
 def test_a_literal_secret_is_refused_and_not_repeated(text: str) -> None:
@@ -292,6 +293,46 @@ def test_headers_of_a_preset_lie_under_the_users() -> None:
     assert only("[providers.nvidia]").headers == {"NVCF-POLL-SECONDS": "3600"}
     said = only('[providers.nvidia]\nheaders = { NVCF-POLL-SECONDS = "60", X-Team = "blue" }')
     assert said.headers == {"NVCF-POLL-SECONDS": "60", "X-Team": "blue"}
+
+
+def test_several_keys() -> None:
+    local = only(f'{LOCAL}api_key = ["env:A|B", "keyring:spare"]')
+    assert (local.api_key, local.more_keys) == ("env:A|B", ("keyring:spare",))
+    assert [(one.api_key, one.more_keys) for one in local.by_key()] == [("env:A|B", ()), ("keyring:spare", ())]
+    assert only(LOCAL).by_key() == (only(LOCAL),)
+    one = only(f'{LOCAL}api_key = ["env:A"]')
+    assert (one.api_key, one.more_keys) == ("env:A", ())
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("[]", 'a list holds references to keys, such as ["env:LOCAL_API_KEY", "env:LOCAL_API_KEY_2"]'),
+        ('["env:A", ""]', "a list holds references to keys"),
+        ('["env:A", "env:B", "env:A"]', "env:A stands there twice"),
+        ("[1]", "api_key: expected"),
+        ("1", "api_key: expected"),
+    ],
+)
+def test_lists_of_keys_that_can_not_work(keys: str, words: str) -> None:
+    message = refusal(f"{LOCAL}api_key = {keys}")
+    assert "providers.local.api_key" in message
+    assert words in message
+
+
+def test_limits_of_a_provider() -> None:
+    local = only(f"{LOCAL}max_concurrent = 2\nmax_queued = 0\nfirst_token_timeout_seconds = 60")
+    assert (local.max_concurrent, local.max_queued, local.first_token_timeout_seconds) == (2, 0, 60.0)
+    assert (only(LOCAL).max_concurrent, only(LOCAL).idle_timeout_seconds) == (0, None)
+    assert "max_concurrent" in refusal(f"{LOCAL}max_concurrent = -1")
+    assert "idle_timeout_seconds" in refusal(f"{LOCAL}idle_timeout_seconds = 0")
+
+
+def test_what_makes_a_chain_go_on() -> None:
+    text = f'{ROUTED}[fallback]\non = ["refusal", "billing"]\nopen_after = 5'
+    fallback = parse(text, "my.toml").fallback
+    assert (fallback.on, fallback.open_after, fallback.cooldown_seconds) == ({"refusal", "billing"}, 5, 15.0)
+    assert "fallback.on" in refusal(f'{ROUTED}[fallback]\non = ["bad luck"]')
 
 
 # --- flags ---

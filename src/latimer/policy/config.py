@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from msgspec import Meta, Struct, field
 from latimer.errors import ConfigError
 from latimer.policy.addresses import PROVIDER_NAME, Place, UserDialect, clean_url, name_of, place
 from latimer.policy.auto_mode import AutoMode
+from latimer.policy.fallback import FallbackRules
 from latimer.policy.models import with_stated_windows
 from latimer.policy.presets import KeyHeader, ModelRules, Overlay, model_rules, sections
 from latimer.policy.retry import RetryRules
@@ -23,6 +25,7 @@ from latimer.policy.web import NEEDS_KEY, NEEDS_URL, WebFetch, WebSearch
 from latimer.profile import Dialect, Profile
 
 Seconds = Annotated[float, Meta(gt=0)]
+MAX_QUEUED = 100
 
 SECRET = re.compile(r"(env|keyring|file|command):.+", re.DOTALL)
 """A reference to a secret; the secret itself never stands in a configuration."""
@@ -30,6 +33,8 @@ LITERAL = "literal:"
 """Marks a secret that this process made up itself (`latimer run`); a file can not hold one."""
 
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"})
+_LIMITS = ("max_concurrent", "max_queued", "first_token_timeout_seconds", "idle_timeout_seconds")
+"""Keys of a provider that are taken over as they are."""
 _FORMS = "env:NAME, keyring:NAME, file:PATH or command:COMMAND"
 
 
@@ -47,8 +52,14 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
     commit_seconds: Seconds = 5.0
     """How long an upstream may take before the client gets its 200 and pings."""
     connect_timeout_seconds: Seconds = 10.0
+    first_token_timeout_seconds: Seconds = 600.0
+    """How long an upstream may take until a stream says something of its answer."""
     idle_timeout_seconds: Seconds = 600.0
     """Silence of an upstream after which it is given up."""
+    shutdown_seconds: Annotated[float, Meta(ge=0)] = 5.0
+    """How long open requests may still run when Latimer is asked to stop."""
+    prompt_log: str = ""
+    """File that all prompts and answers are written to; '': none."""
 
 
 class Provider(Struct, frozen=True):
@@ -64,12 +75,35 @@ class Provider(Struct, frozen=True):
     """Where its Responses API is; '': at the base URL, if it has one."""
     api_key: str = ""
     """Reference to the key; '' sends none."""
+    more_keys: tuple[str, ...] = ()
+    """References to further keys."""
     key_header: KeyHeader = "authorization"
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with every request; a value may be a reference."""
+    proxy: str = ""
+    """URL of the proxy to it; '': what the environment says; `none`: no proxy."""
+    ca_file: str = ""
+    """PEM file with roots that TLS trusts for it, beside the system's."""
+    client_cert_file: str = ""
+    client_key_file: str = ""
+    """What TLS shows it of this client, in PEM."""
     preset: str = ""
     rules: Overlay = field(default_factory=dict)
     models: tuple[ModelRules, ...] = ()
+    max_concurrent: int = 0
+    """Requests that it is asked at once; 0: no limit."""
+    max_queued: int = MAX_QUEUED
+    """Requests that may wait for one of those to end."""
+    first_token_timeout_seconds: float | None = None
+    idle_timeout_seconds: float | None = None
+    """The server's, unless it is said here."""
+
+    def by_key(self) -> tuple[Provider, ...]:
+        """The provider with each of its keys alone."""
+        if not self.more_keys:
+            return (self,)
+        keys = (self.api_key, *self.more_keys)
+        return tuple(msgspec.structs.replace(self, api_key=key, more_keys=()) for key in keys)
 
     def url(self, dialect: Dialect) -> str:
         """The endpoint of one of its APIs."""
@@ -89,6 +123,7 @@ class Config(Struct, frozen=True):
     routes: Mapping[str, tuple[str, ...]]
     retry: RetryRules
     source: str
+    fallback: FallbackRules = FallbackRules()
     web_search: WebSearch = WebSearch()
     web_fetch: WebFetch = WebFetch()
     vision: Vision = Vision()
@@ -105,6 +140,7 @@ class Flags(Struct, frozen=True):
     host: str = ""
     port: int | None = None
     token_env: str = ""
+    prompt_log: str = ""
     context_window: int | None = None
     tries: int | None = None
     base_wait_seconds: float | None = None
@@ -130,11 +166,19 @@ class ProviderTable(Profile, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     responses_url: str = ""
     address: str = ""
     dialect: UserDialect = "auto"
-    api_key: str = ""
+    api_key: str | list[str] = ""
     key_header: KeyHeader = "authorization"
     headers: dict[str, str] = field(default_factory=dict)
+    proxy: str = ""
+    ca_file: str = ""
+    client_cert_file: str = ""
+    client_key_file: str = ""
     preset: str = ""
     models: list[ModelTable] = field(default_factory=list)
+    max_concurrent: Annotated[int, Meta(ge=0)] = 0
+    max_queued: Annotated[int, Meta(ge=0)] = MAX_QUEUED
+    first_token_timeout_seconds: Seconds | None = None
+    idle_timeout_seconds: Seconds | None = None
 
 
 class ConfigTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,6 +188,7 @@ class ConfigTable(Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[str, ProviderTable] = field(default_factory=dict)
     routes: dict[str, str | list[str]] = field(default_factory=dict)
     retry: RetryRules = RetryRules()
+    fallback: FallbackRules = FallbackRules()
     web_search: WebSearch = WebSearch()
     web_fetch: WebFetch = WebFetch()
     vision: Vision = Vision()
@@ -161,6 +206,8 @@ def parse(text: str, source: str, flags: Flags = _NO_FLAGS) -> Config:
     try:
         tables = tomllib.loads(text)
         check(tables, ConfigTable, "")
+    except RecursionError:
+        raise ConfigError(f"{source}: this is nested too deeply") from None
     except (tomllib.TOMLDecodeError, ConfigError) as error:
         kind = "this is not valid TOML: " if isinstance(error, tomllib.TOMLDecodeError) else ""
         raise ConfigError(f"{source}: {kind}{error}") from None
@@ -201,6 +248,7 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Latimer configuration", **schema}
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
     try:
@@ -226,7 +274,8 @@ def no_provider_text(path: str) -> str:
 
 def _with_flags(tables: dict[str, Any], flags: Flags) -> dict[str, Any]:
     """The file's tables under the flags. --model sends every id to one model, so it replaces the routes."""
-    server = {"host": flags.host, "port": flags.port, "token": f"env:{flags.token_env}" if flags.token_env else ""}
+    token = f"env:{flags.token_env}" if flags.token_env else ""
+    server = {"host": flags.host, "port": flags.port, "token": token, "prompt_log": flags.prompt_log}
     retry = {"tries": flags.tries, "base_wait_seconds": flags.base_wait_seconds}
     over: dict[str, Any] = {"server": _said(server), "retry": _said(retry)}
     name = ""
@@ -269,7 +318,8 @@ def _said(values: Mapping[str, Any]) -> dict[str, Any]:
 def _build(tables: dict[str, Any], source: str) -> Config:
     tables = with_stated_windows(tables)
     server = msgspec.convert(tables["server"], Server)
-    _check_server(server)
+    _check_secret(server.token, "server.token", "LATIMER_TOKEN")
+    check_reach(server)
     providers = {name: _provider(name, table) for name, table in tables["providers"].items()}
     routes = {key: _chain(key, value, providers) for key, value in tables.get("routes", {}).items()}
     if not routes:
@@ -284,7 +334,8 @@ def _build(tables: dict[str, Any], source: str) -> Config:
     if auto_mode.classifier:
         _check_target(auto_mode.classifier, "auto_mode.classifier", providers)
     fetch = msgspec.convert(tables.get("web_fetch", {}), WebFetch)
-    return Config(server, providers, routes, retry, source, search, fetch, vision, auto_mode)
+    fallback = msgspec.convert(tables.get("fallback", {}), FallbackRules)
+    return Config(server, providers, routes, retry, source, fallback, search, fetch, vision, auto_mode)
 
 
 def _web_search(search: WebSearch) -> WebSearch:
@@ -298,8 +349,8 @@ def _web_search(search: WebSearch) -> WebSearch:
     return msgspec.structs.replace(search, base_url=url)
 
 
-def _check_server(server: Server) -> None:
-    _check_secret(server.token, "server.token", "LATIMER_TOKEN")
+def check_reach(server: Server) -> None:
+    """Raises ConfigError when other machines could use this server without a token."""
     if not server.token and not is_loopback(server.host):
         raise ConfigError(
             f"server.host {server.host!r} can be reached from other machines, so a token is required: "
@@ -311,7 +362,7 @@ def _provider(name: str, table: Mapping[str, Any]) -> Provider:
     path = join("providers", name)
     if not PROVIDER_NAME.fullmatch(name):
         raise ConfigError(f"{path}: a provider's name is made of letters, digits, '.', '_' and '-'")
-    _check_secret(table.get("api_key", ""), f"{path}.api_key", f"{re.sub('[^A-Z0-9]', '_', name.upper())}_API_KEY")
+    keys = _keys(table.get("api_key", ""), f"{path}.api_key", f"{re.sub('[^A-Z0-9]', '_', name.upper())}_API_KEY")
     headers = table.get("headers", {})
     for header, value in headers.items():
         if header.lower() in _SECRET_HEADERS:
@@ -324,13 +375,41 @@ def _provider(name: str, table: Mapping[str, Any]) -> Provider:
         dialect=found.dialect,
         messages_url=address.messages_url,
         responses_url=address.responses_url,
-        api_key=table.get("api_key", "") or _usual_key(found, headers),
+        api_key=keys[0] or _usual_key(found, headers),
+        more_keys=keys[1:],
         key_header=table.get("key_header") or (preset.key_header if preset else "authorization"),
         headers={**preset.headers, **headers} if preset else headers,
+        proxy=_proxy(table.get("proxy", ""), path),
+        ca_file=table.get("ca_file", ""),
+        client_cert_file=table.get("client_cert_file", ""),
+        client_key_file=table.get("client_key_file", ""),
         preset=preset.name if preset else "",
         rules=sections(table),
         models=model_rules(table.get("models", [])),
+        **{name: table[name] for name in _LIMITS if name in table},
     )
+
+
+def _keys(value: str | list[str], path: str, variable: str) -> tuple[str, ...]:
+    """One key or several, of which none is empty."""
+    keys = (value,) if isinstance(value, str) else tuple(value)
+    if not keys or (len(keys) > 1 and not all(keys)):
+        raise ConfigError(f'{path}: a list holds references to keys, such as ["env:{variable}", "env:{variable}_2"]')
+    for key in keys:
+        _check_secret(key, path, variable)
+        if keys.count(key) > 1:
+            raise ConfigError(f"{path}: {key} stands there twice")
+    return keys
+
+
+def _proxy(url: str, path: str) -> str:
+    """Refuse a password in the file. The message must not repeat it."""
+    if "@" in url:
+        raise ConfigError(
+            f"{path}.proxy must not hold a user or a password; name that proxy in the environment instead "
+            "(HTTPS_PROXY or ALL_PROXY)"
+        )
+    return url
 
 
 def _usual_key(found: Place, headers: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from latimer.errors import TRANSIENT, ErrorType, Failure
+from latimer.errors import Failure
 
 FIRST_WAIT_SECONDS = 0.5
 """After a server error or a failed connection, as the official SDKs wait."""
@@ -26,17 +26,8 @@ class RetryRules(Struct, frozen=True, forbid_unknown_fields=True):
     """First wait after a 429 that names no time; it doubles with each further one."""
     max_wait_seconds: Annotated[float, Meta(ge=0)] = 30.0
     """No wait is longer. An upstream that asks for more is not tried again: the client is told how long."""
-
-
-_FALLS_BACK: frozenset[ErrorType] = TRANSIENT | {"billing_error"}
-
-
-def falls_back(failure: Failure) -> bool:
-    """Whether the next route of a chain is to be tried: for what another provider may do better.
-
-    A request that is wrong is wrong everywhere, and a wrong key or model name is for the user to see and to mend.
-    """
-    return failure.type in _FALLS_BACK
+    continuations: Annotated[int, Meta(ge=0, le=5)] = 0
+    """How often an answer that breaks off in the middle is gone on with (docs/continuation.md); 0: never."""
 
 
 def wait_before_retry(attempt: int, failure: Failure, rules: RetryRules, jitter: float) -> float | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -33,14 +34,14 @@ _WILDCARD = re.compile(r"\[[^]]*\]|[*?]")
 _NOTHING: Mapping[str, Overlay] = {}
 
 
-class Route(Struct, frozen=True):
+class Route(Struct, frozen=True, dict=True):
     """One upstream model and its rules."""
 
     provider: Provider
     model: str
     profile: Profile
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`provider/model`, as users write it and as `latimer-route` shows it."""
         return f"{self.provider.name}/{self.model}"

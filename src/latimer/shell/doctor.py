@@ -5,166 +5,90 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec import json
+from msgspec import Struct
+from msgspec.structs import replace
 
-from latimer.dialects.errors.failures import Asked
-from latimer.errors import ConfigError
-from latimer.launch import find_claude
-from latimer.policy import diagnosis
-from latimer.policy.config import Config, Provider, Server
-from latimer.policy.diagnosis import Diagnosis
-from latimer.policy.knowledge import Knowledge, overlays
-from latimer.policy.routing import Route, route_names, routes_for
-from latimer.shell.models import ask_model
-from latimer.shell.secrets import request_headers, resolve
-from latimer.shell.state import Store
-from latimer.shell.upstream import UpstreamClient, named_failure, read_body_of
-
-ASK_SECONDS = 3.0
-"""How long each question to a provider, or to what listens on the port, may take."""
-CLAUDE_SECONDS = 20.0
-"""How long `claude --version` may take: a cold start from a slow disk is several seconds."""
-MAX_HEALTH_BYTES = 64 * 1024
-MAX_LIST_BYTES = 16 * 1024 * 1024
-HEADERS = {"anthropic-version": "2023-06-01"}
-"""Anthropic's API answers nothing without it; others do not know it."""
+from latimer import __version__
+from latimer.policy.config import Config
+from latimer.policy.diagnosis.facts import ConfigFacts, Facts
+from latimer.policy.diagnosis.finding import Examination
+from latimer.policy.diagnosis.rules import diagnose
+from latimer.shell.doctor_client import read_client
+from latimer.shell.doctor_machine import (
+    each_key,
+    find_leaks,
+    read_files,
+    read_keys,
+    read_learned,
+    read_machine,
+    read_proxies,
+    read_server,
+    read_trust,
+)
+from latimer.shell.doctor_network import ask_for_real, ask_providers, known_routes
 
 
-async def examine(config: Config, state: Path, claude: str = "", network: bool = True) -> list[Diagnosis]:
-    """Everything that can be said of a configuration. `claude` names the program; without `network` no provider is
-    asked anything."""
-    kept = await asyncio.to_thread(Store(state).read)
-    keys = {provider.name: await _key(provider) for provider in config.providers.values()}
-    found = [diagnosis.of_configuration(config), *keys.values()]
-    if network:
-        usable = [provider for provider in config.providers.values() if keys[provider.name].level == "ok"]
-        found += await _network(config, usable, kept)
-    found += [*diagnosis.of_learned(kept, time.time()), *await _server(config.server), await _claude(claude)]
-    return found
+class Scope(Struct, frozen=True):
+    """What may be done to find out: `claude` names the program, `log` is Latimer's log file where one is named.
+
+    Without `network` no provider is asked anything; with `trial` each tier's first route gets a real request.
+    """
+
+    claude: str = ""
+    log: str = ""
+    network: bool = True
+    trial: bool = False
 
 
-async def _key(provider: Provider) -> Diagnosis:
-    try:
-        await asyncio.to_thread(request_headers, provider, os.environ)
-    except ConfigError as error:
-        return diagnosis.of_key(provider, str(error))
-    return diagnosis.of_key(provider, "")
+async def examine(config: ConfigFacts, state: Path, scope: Scope) -> Examination:
+    """Everything that can be said."""
+    return diagnose(await gather(config, state, scope))
 
 
-async def _network(config: Config, providers: Sequence[Provider], kept: Knowledge) -> list[Diagnosis]:
-    learned = overlays(config, kept)
-    routes = [routes_for(config, name, learned)[0] for name in route_names(config)]
-    client = UpstreamClient(config.server, os.environ)
-    try:
-        groups = await asyncio.gather(
-            *(_provider(client, one, [route for route in routes if route.provider == one]) for one in providers)
-        )
-    finally:
-        await client.close()
-    return [each for group in groups for each in group]
+async def gather(config: ConfigFacts, state: Path, scope: Scope) -> Facts:
+    """What the rules need to know. Keys and tokens are read here, and go no further."""
+    environ = dict(os.environ)
+    facts, token = await asyncio.to_thread(_of_this_machine, config, state, scope, environ)
+    facts = replace(facts, client=await read_client(scope.claude, token, environ))
+    return facts if config.config is None else await _with_network(facts, config.config, state, scope)
 
 
-async def _provider(client: UpstreamClient, provider: Provider, routes: Sequence[Route]) -> list[Diagnosis]:
-    url = f"{provider.base_url}/models"
-    try:
-        async with asyncio.timeout(ASK_SECONDS):
-            async with client.request(provider, "GET", url, headers=HEADERS) as reply:
-                status, body = reply.status, await read_body_of(reply, MAX_LIST_BYTES)
-    except OSError as error:  # TimeoutError is an OSError
-        asked = Asked(provider.name, provider.name, provider.api_key, "", 0, 0, None)
-        return [diagnosis.of_silence(provider, named_failure(error, provider.base_url, asked).message)]
-    listed = _listed(body) if status == 200 else set()
-    found = [diagnosis.of_answer(provider, url, status)]
-    for route in routes:
-        found += [diagnosis.of_model(route, listed)] if listed else []
-        known = route.profile.request.context_window
-        told = 0 if known or not listed else (await ask_model(client, provider, route.model)).facts.context_window
-        found.append(diagnosis.of_window(route, told))
-    return found
+def _of_this_machine(config: ConfigFacts, state: Path, scope: Scope, environ: dict[str, str]) -> tuple[Facts, str]:
+    """What needs no provider, and Latimer's own token."""
+    keys, secrets = read_keys(config.config, environ) if config.config else ((), {})
+    now = time.time()
+    learned, kept = read_learned(state, now)
+    facts = Facts(
+        config,
+        now,
+        __version__,
+        keys=keys,
+        files=read_files(config.path, config.config, state, scope.log),
+        leaks=find_leaks(secrets, state, scope.log),
+        state=kept,
+        learned=learned,
+        proxies=read_proxies(environ),
+        trust=read_trust(environ),
+        no_proxy=environ.get("NO_PROXY") or environ.get("no_proxy", ""),
+        machine=read_machine(environ),
+    )
+    if config.config is not None:
+        facts = replace(facts, server=read_server(config.config.server, state))
+    return facts, secrets.get("server.token", "")
 
 
-def _listed(body: bytes) -> set[str]:
-    """The ids in a list of models, in OpenAI's form or a bare list."""
-    try:
-        answer = json.decode(body)
-    except ValueError:
-        return set()
-    entries = answer.get("data") if isinstance(answer, dict) else answer
-    found = [entry.get("id") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    return {name for name in found if isinstance(name, str)}
-
-
-async def _server(server: Server) -> list[Diagnosis]:
-    found = []
-    try:
-        await asyncio.to_thread(resolve, server.token, os.environ)
-    except ConfigError as error:
-        found.append(diagnosis.of_token(str(error)))
-    free, version = (True, "") if server.port == 0 else await _listener(server)
-    return [*found, diagnosis.of_port(server, free, version)]
-
-
-async def _listener(server: Server) -> tuple[bool, str]:
-    """Whether nobody listens on the port, and the version of the Latimer that does."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(server.host, server.host)  # noqa: S104
-    try:
-        async with asyncio.timeout(ASK_SECONDS):
-            reader, writer = await asyncio.open_connection(host.strip("[]"), server.port)
-    except OSError:  # refused, or nothing answers there
-        return True, ""
-    try:
-        async with asyncio.timeout(ASK_SECONDS):
-            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            await reader.readexactly(MAX_HEALTH_BYTES)
-    except asyncio.IncompleteReadError as whole:
-        return False, _version(whole.partial)
-    except OSError:
-        pass
-    finally:
-        writer.close()
-    return False, ""
-
-
-def _version(answer: bytes) -> str:
-    _, _, body = answer.partition(b"\r\n\r\n")
-    try:
-        health = json.decode(body)
-    except ValueError:
-        return ""
-    if not isinstance(health, dict) or health.get("status") != "ok":
-        return ""
-    version = health.get("version")
-    return version if isinstance(version, str) else ""
-
-
-async def _claude(named: str) -> Diagnosis:
-    try:
-        program = str(await asyncio.to_thread(find_claude, named))
-        version = await _output(program, "--version")
-    except ConfigError as error:
-        return diagnosis.of_claude("", "", str(error))
-    return diagnosis.of_claude(program, version, "")
-
-
-async def _output(*command: str) -> str:
-    """The first line that a program prints. Raises ConfigError when it prints none in time."""
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    try:
-        child = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=nothing)
-    except OSError as error:
-        raise ConfigError(f"{command[0]} could not be started: {error.strerror}. Install it anew") from None
-    try:
-        output, _ = await asyncio.wait_for(child.communicate(), CLAUDE_SECONDS)
-    except TimeoutError:
-        raise ConfigError(f"{command[0]} --version took more than {CLAUDE_SECONDS:g} s. Try it by hand") from None
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    lines = output.decode("utf-8", "replace").strip().splitlines()
-    if child.returncode or not lines:
-        raise ConfigError(f"{command[0]} --version failed with exit code {child.returncode}. Install it anew")
-    return lines[0]
+async def _with_network(facts: Facts, config: Config, state: Path, scope: Scope) -> Facts:
+    if not scope.network:
+        return replace(facts, routes=known_routes(config, facts.learned))
+    broken = {key.path for key in facts.keys if key.problem}
+    usable = [
+        (path, provider)
+        for path, provider in each_key(config)
+        if path not in broken
+        and not any(f"providers.{provider.name}.headers.{name}" in broken for name in provider.headers)
+    ]
+    reached, routes = await ask_providers(config, usable, facts.learned)
+    trials = await ask_for_real(config, state, facts.learned) if scope.trial else ()
+    return replace(facts, reached=reached, routes=routes, trials=trials)
