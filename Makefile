@@ -48,7 +48,7 @@ SOAK_EVENTS ?= 2000000
 JOBS ?= 2
 WITHOUT_NGINX := $(shell command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || echo --ignore=tests/test_bench_ratio.py)
 
-.PHONY: help demo venv clients check format test fuzz soak bench bench-page bench-peers clean
+.PHONY: help demo venv clients check format test fuzz soak bench bench-page bench-peers docs recordings package newcomer clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -91,6 +91,18 @@ bench-page: $(VENV)/.dev bench-peers ## Measure everything and rewrite docs/perf
 	$(BIN)/python -m bench --proxies all --rounds 5 --write docs/performance.md
 
 bench-peers: $(LITELLM_DIR)/bin/litellm $(CCR_DIR)/node_modules/.installed ## Get what `make bench` compares with
+
+docs: $(VENV)/.dev ## Build the documentation as a site, into build/docs/site
+	@$(BIN)/python -m docs.build_site
+
+recordings: $(VENV)/.dev ## Take the pictures of the documentation anew
+	$(BIN)/python -m docs.recordings
+
+package: $(VENV)/.dev ## Build sdist and wheel, into dist
+	$(BIN)/python -m build --no-isolation
+
+newcomer: $(VENV)/.dev ## From pip install to the first answer in an empty home, with the time of each step
+	@$(BIN)/python -m tests.newcomer
 
 clean: ## Remove everything that make has set up
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,7 +1,7 @@
 """Write the pages that come from the code: `python docs/generate.py`. Tests compare page and code.
 
 docs/command-line.md shows the command line, docs/dialects the tables of what becomes of each part of the API,
-docs/providers the presets. docs/faults.md is played, which takes a minute.
+docs/providers the presets, docs/doctor.md what `latimer doctor` finds. docs/faults.md is played, which takes a minute.
 """
 
 import logging
@@ -20,12 +20,15 @@ from latimer.dialects.responses.surface import request as over_responses
 from latimer.dialects.responses.surface.answer import FROM_UPSTREAM as SAID
 from latimer.dialects.surface import MEANINGS, Row
 from latimer.dialects.surface_rows.request import HEADERS
+from latimer.policy.diagnosis.checks import CHECKS, GROUPS
+from latimer.policy.diagnosis.finding import Check
 
 PAGE = Path(__file__).with_name("command-line.md")
 CHAT_PAGE = Path(__file__).with_name("dialects") / "chat.md"
 CASES = Path(__file__).parent.parent / "tests" / "cases"
 RESPONSES_PAGE = CHAT_PAGE.with_name("responses.md")
 MESSAGES_PAGE = CHAT_PAGE.with_name("messages.md")
+DOCTOR_PAGE = PAGE.with_name("doctor.md")
 
 HEAD = """# Command line
 
@@ -76,6 +79,56 @@ def row(option: click.Option) -> str:
     default = f" Default: {option.default}." if option.show_default else ""
     name = f"{option.opts[0]}{value}".replace("|", "\\|")
     return f"| `{name}` | `{option.envvar}` | {option.help}{default} |"
+
+
+DOCTOR_HEAD = """# What `latimer doctor` finds
+
+<!-- Written by docs/generate.py from the code. -->
+
+| command | |
+| --- | --- |
+| `latimer doctor` | Look at everything, and ask each provider for its list of models, with its key. |
+| `latimer doctor --try` | Also send each tier's model a real request, through all of Latimer. |
+| `latimer doctor --no-network` | Ask no provider anything. |
+| `latimer doctor --json` | For programs. |
+
+It reads Latimer's configuration, keys and files, the network, what listens on the port, Claude Code's settings (the
+user's, the project's, the administrator's), its account file and environment, and this machine. It changes nothing.
+No key, token or password is ever in what it prints.
+
+Each finding has an id, which does not change, and a cure; what stands in backticks there is a command or a line of a
+file, to be taken as it is. An **error** does not work; a **warning** may go wrong or is less than safe; a **note** is
+worth knowing. The exit code is 1 when there is an error, else 0.
+
+`--try` sends one short request with a tool to the first route of each tier, about 300 tokens, and says what it was: the
+time, the tokens and, where prices are known, the cost.
+
+With `--json`: `ok`; `findings`, each with `id`, `severity`, `group`, `where`, `what`, `cure`, and in `docs` the place
+on this page; and in `in_order` what was looked at and is well.
+
+It does not look at: what the VS Code extension and the desktop app keep beside the files named here, headers that a
+company's gateway may want, the balance of an account, and whether a model is good at its work.
+
+Each finding is caused in a test, cured by doing what it says, and looked for again (`tests/doctor`). Those about Claude
+Code that say what it does were tried with the real client, before and after the cure (`tests/interop/test_doctor.py`).
+"""
+
+
+def doctor_page() -> str:
+    """The page of findings, as Markdown."""
+    return "\n".join([DOCTOR_HEAD, *map(_group, GROUPS)])
+
+
+def _group(group: str) -> str:
+    known = [check for check in CHECKS.values() if check.group == group]
+    rows = [f"| [`{check.id}`](#{check.id}) | {check.severity} | {check.looks_for} |" for check in known]
+    head = f"## {group[0].upper()}{group[1:]}\n\n| finding | | it means |\n| --- | --- | --- |\n"
+    return head + "\n".join(rows) + "\n\n" + "\n".join(_finding(check) for check in known)
+
+
+def _finding(check: Check) -> str:
+    said = f"{check.looks_for[0].upper()}{check.looks_for[1:]}."
+    return f"### `{check.id}`\n\n{said} {check.why}".rstrip() + f"\n\nCure: {check.cure}.\n"
 
 
 DIALECT_HEAD = """# Messages over {api}
@@ -183,6 +236,7 @@ if __name__ == "__main__":
     CHAT_PAGE.write_text(chat_page(), "utf-8")
     RESPONSES_PAGE.write_text(responses_page(), "utf-8")
     MESSAGES_PAGE.write_text(messages_page(), "utf-8")
+    DOCTOR_PAGE.write_text(doctor_page(), "utf-8")
     sys.path.append(str(CASES.parent.parent))
     logging.disable()  # the faults are what the page is about
     from tests.faults.page import write

@@ -115,6 +115,12 @@ def _heading(event: Event) -> messages.Heading:
     return messages.Heading(start.id, start.model, "req_1")
 
 
+def decoded(decoder: Decoder, data: bytes) -> list[Event]:
+    """What the bytes cause, by the way that `Answer` takes through a decoder."""
+    more = decoder.more(data)
+    return decoder.decode(data) if more is None else [more]
+
+
 class Upstream(Struct, frozen=True):
     """One upstream dialect, both ways. `said` is the field of a request that holds the conversation. `from_raw`: its
     requests are made of the client's bytes.
@@ -140,7 +146,7 @@ class Upstream(Struct, frozen=True):
     def read(self, chunks: Iterable[bytes], reader: Reader = READER) -> list[Event]:
         """The events of an answer, streamed or whole."""
         decoder = self.decoder(reader)
-        events = [event for chunk in chunks for event in decoder.decode(chunk)]
+        events = [event for chunk in chunks for event in decoded(decoder, chunk)]
         return events + decoder.flush()
 
 

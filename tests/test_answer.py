@@ -3,7 +3,7 @@
 from latimer.answer import Answer
 from latimer.dialects.messages.encoder import Heading, StreamEncoder, WholeEncoder
 from latimer.errors import Failure
-from latimer.events import BlockStart, BlockStop, Delta, Event, Finish, Start, Text, Usage
+from latimer.events import BlockStart, BlockStop, Delta, Event, Finish, Start, Text, ToolCall, Usage
 from latimer.stages import StopSequences
 
 HEADING = Heading("msg_1", "claude", "req_1")
@@ -18,6 +18,13 @@ class Script:
     def __init__(self, *events: Event) -> None:
         self._events = list(events)
         self.finished = self.done = False
+
+    def more(self, data: bytes) -> Delta | None:
+        first = self._events[0] if data == b"1" and self._events else None
+        if not isinstance(first, Delta):
+            return None
+        del self._events[0]
+        return first
 
     def decode(self, data: bytes) -> list[Event]:
         count = int(data)
@@ -34,6 +41,71 @@ class Script:
 def answer(*events: Event, encoder: StreamEncoder | WholeEncoder | None = None, stop: str = "") -> Answer:
     stages = [StopSequences([stop], 5)] if stop else []
     return Answer(Script(*events), list(stages), encoder or StreamEncoder(HEADING))
+
+
+class Once:
+    """A stage that makes a whole block of the first delta it sees, and is idle for good afterwards."""
+
+    done = False
+    idle = False
+
+    def pass_on(self, event: Event) -> list[Event]:
+        if not isinstance(event, Delta) or self.idle:
+            return [event]
+        self.idle = True
+        return [
+            BlockStop(0),
+            BlockStart(1, ToolCall("id", event.data)),
+            Delta(1, "{}"),
+            BlockStop(1),
+            BlockStart(2, Text()),
+        ]
+
+
+class Log:
+    """A stage that keeps what it sees, and is idle while no call is open."""
+
+    done = False
+    idle = True
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+
+    def pass_on(self, event: Event) -> list[Event]:
+        self.seen.append(event)
+        if isinstance(event, BlockStart):
+            self.idle = not isinstance(event.block, ToolCall)
+        return [event]
+
+
+def test_more_of_a_block_is_steady_and_passes_only_the_stages_that_want_it() -> None:
+    log = Log()
+    decoder = Script(Start("", ""), BlockStart(0, Text()), Delta(0, "a"), Delta(0, "b"), BlockStop(0), FINISH)
+    one = Answer(decoder, [log], StreamEncoder(HEADING))
+    one.feed(b"2")
+    assert not one.steady
+    assert b'"text":"a"' in one.feed(b"1")
+    assert one.steady
+    assert b'"text":"b"' in one.feed(b"1")
+    assert log.seen == [Start("", ""), BlockStart(0, Text())]
+    one.feed(b"1")
+    assert not one.steady
+
+
+def test_what_a_stage_makes_of_more_is_seen_by_all_that_follow() -> None:
+    log = Log()
+    decoder = Script(Start("", ""), BlockStart(0, Text()), Delta(0, "f"), Delta(0, "b"), BlockStop(0), FINISH)
+    one = Answer(decoder, [Once(), log], StreamEncoder(HEADING))
+    one.feed(b"2")
+    assert b'"name":"f"' in one.feed(b"1")
+    assert not one.steady
+    assert log.seen[2:] == [
+        BlockStop(0),
+        BlockStart(1, ToolCall("id", "f")),
+        Delta(1, "{}"),
+        BlockStop(1),
+        BlockStart(2, Text()),
+    ]
 
 
 def test_a_start_alone_is_not_spoken() -> None:

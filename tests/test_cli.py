@@ -18,7 +18,8 @@ import pytest
 
 from latimer import __version__
 from latimer.cli import app
-from latimer.cli.serving import _asked_limits
+from latimer.cli.run import asked_limits
+from latimer.policy.claude_code import TESTED_VERSIONS
 from latimer.policy.config import parse
 from latimer.policy.knowledge import Finding, RouteKey
 from latimer.policy.routing import TIERS
@@ -74,7 +75,8 @@ COMMANDS = list(commands(app))
 
 def test_version(tmp_path: Path) -> None:
     done = latimer(tmp_path, "--version")
-    assert (done.returncode, done.stdout) == (0, f"latimer {__version__}\n")
+    assert done.returncode == 0
+    assert done.stdout == f"latimer {__version__}\ntested with Claude Code {' and '.join(TESTED_VERSIONS)}\n"
 
 
 def test_the_promised_commands() -> None:
@@ -246,13 +248,17 @@ async def test_run_asks_for_limits_that_are_not_known(capsys: pytest.CaptureFixt
     async with upstream(others={"/v1/models": listed}) as script:
         providers = f'[providers.openai]\n[providers.own]\nbase_url = "{script.url}"\n'
         routes = '[routes]\nopus = "own/big"\nsonnet = "own/small"\nhaiku = "openai/gpt-4o"\n'
-        assert await _asked_limits(parse(providers + routes, "my.toml")) == (90_000, 8000)
+        found = await asked_limits(parse(providers + routes, "my.toml"))
+        assert (found.context_window, found.max_output) == (90_000, 8000)
+        assert found.windows["claude-via-own/big"] == 300_000
         assert len(script.asked) == 2
         known = '[[providers.own.models]]\nmatch = "*"\nrequest.context_window = 100000\n'
-        assert await _asked_limits(parse(providers + known + routes, "my.toml")) == (100_000, 16_384)
+        found = await asked_limits(parse(providers + known + routes, "my.toml"))
+        assert (found.context_window, found.max_output) == (100_000, 0)
         assert len(script.asked) == 2
         assert capsys.readouterr().err == ""
-        assert await _asked_limits(parse(f'{providers}[routes]\nopus = "own/x"\n', "my.toml")) == (0, 0)
+        found = await asked_limits(parse(f'{providers}[routes]\nopus = "own/x"\n', "my.toml"))
+        assert (found.context_window, found.max_output) == (0, 0)
         assert "the context window of own/x is unknown" in capsys.readouterr().err
 
 
@@ -391,7 +397,10 @@ def test_run_passes_arguments_streams_and_the_exit_code(tmp_path: Path) -> None:
         check=False,
         timeout=60,
     )
-    assert done.stdout.splitlines() == [*(f"<{argument}>" for argument in arguments), "from stdin"]
+    told, settings, *own = done.stdout.splitlines()
+    assert told == "<--settings>"
+    assert json.loads(settings[1:-1])["env"]["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "200000"
+    assert own == [*(f"<{argument}>" for argument in arguments), "from stdin"]
     assert (done.stderr, done.returncode) == ("words\n", 7)
 
 
@@ -432,6 +441,60 @@ def test_run_says_how_to_set_an_unknown_window(tmp_path: Path) -> None:
     assert "--context-window N" in done.stderr
 
 
+ASKS_TWICE = """
+import json, os, pathlib, sys, time, urllib.request as u
+
+def models():
+    token = {"authorization": "Bearer " + os.environ["ANTHROPIC_AUTH_TOKEN"]}
+    answer = u.urlopen(u.Request(os.environ["ANTHROPIC_BASE_URL"] + "/v1/models?limit=100", headers=token))
+    return {model["id"] for model in json.load(answer)["data"]}
+
+print("claude-via-local/m" in models())
+file = pathlib.Path(sys.argv[1])
+file.write_text("[server]\\nport = 1\\n" + file.read_text().replace("local/m", "local/newer"))
+deadline = time.monotonic() + 20
+while "claude-via-local/newer" not in models():
+    assert time.monotonic() < deadline
+    time.sleep(0.1)
+print("newer")
+"""
+
+
+@POSIX
+def test_run_reads_its_file_again(tmp_path: Path) -> None:
+    """Its own address and token stay, whatever the file says."""
+    config, script = tmp_path / "c.toml", tmp_path / "asks.py"
+    config.write_text(CONFIG)
+    script.write_text(ASKS_TWICE)
+    claude = fake_claude(tmp_path / "bin", f"exec {sys.executable} {script} {config}")
+    flags = ["--config", str(config), "--context-window", "200000", "--claude", str(claude)]
+    done = latimer(tmp_path, "run", *flags)
+    assert (done.stdout, done.returncode) == ("True\nnewer\n", 0), done.stderr
+
+
+FAILING = """
+import importlib, logging
+from latimer.cli import main
+run = importlib.import_module("latimer.cli.run")
+async def fails(*_):
+    logging.getLogger("latimer").error("req_1: unexpected KeyError\\n  File ...")
+    return 3
+run._Session.run = fails
+main()
+"""
+
+
+@POSIX
+def test_run_tells_of_errors_inside_the_proxy_once_the_screen_is_free(tmp_path: Path) -> None:
+    claude = fake_claude(tmp_path / "bin", "exit 0")
+    command = [sys.executable, "-c", FAILING, "run", *LOCAL, "--claude", str(claude)]
+    done = subprocess.run(
+        command, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+    )
+    assert done.returncode == 3
+    assert "latimer: 1 internal error while it ran, the last: req_1: unexpected KeyError; see them all" in done.stderr
+
+
 @POSIX
 def test_run_without_claude(tmp_path: Path) -> None:
     done = latimer(tmp_path, "run", *LOCAL, "--claude", str(tmp_path / "nothing"))
@@ -465,3 +528,4 @@ def test_the_page_is_what_the_code_says() -> None:
     assert generate.CHAT_PAGE.read_text("utf-8") == generate.chat_page(), "run: python docs/generate.py"
     assert generate.RESPONSES_PAGE.read_text("utf-8") == generate.responses_page(), "run: python docs/generate.py"
     assert generate.MESSAGES_PAGE.read_text("utf-8") == generate.messages_page(), "run: python docs/generate.py"
+    assert generate.DOCTOR_PAGE.read_text("utf-8") == generate.doctor_page(), "run: python docs/generate.py"

@@ -1,9 +1,12 @@
 """Claude Code as a child: found, told the right things, its signals and exit code left alone."""
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -14,15 +17,16 @@ from latimer.errors import ConfigError
 from latimer.launch import (
     claude_environment,
     claude_variables,
-    conflicting,
     find_claude,
-    permission_arguments,
+    needs_manual_mode,
     run_claude,
     run_loop,
+    settings_arguments,
+    version_of,
 )
 from latimer.policy.auto_mode import AutoMode
+from latimer.policy.claude_code import Limits, conflicting
 from latimer.policy.config import Config, parse
-from latimer.policy.routing import routes_for
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for the client")
 URL = "http://127.0.0.1:4002"
@@ -49,12 +53,15 @@ def program(path: Path, body: str) -> Path:
     return path
 
 
-# --- permission_arguments ---
+# --- what its command line is told ---
 
 
 @pytest.mark.parametrize("arguments", [[], ["-c"], ["fix the tests"], ["--model", "opus"]])
 def test_without_a_reviewer_there_is_no_auto_mode(config: Config, arguments: list[str]) -> None:
-    assert permission_arguments(config, arguments) == ("--settings", '{"disableAutoMode":"disable"}')
+    assert needs_manual_mode(config, arguments)
+    told = settings_arguments(arguments, Limits(), manual=True)
+    assert told[0] == "--settings"
+    assert json.loads(told[1])["disableAutoMode"] == "disable"
 
 
 @pytest.mark.parametrize(
@@ -69,12 +76,18 @@ def test_without_a_reviewer_there_is_no_auto_mode(config: Config, arguments: lis
     ],
 )
 def test_what_the_user_says_about_permissions_counts(config: Config, arguments: list[str]) -> None:
-    assert permission_arguments(config, arguments) == ()
+    assert not needs_manual_mode(config, arguments)
+    assert "disableAutoMode" not in json.loads(settings_arguments([], Limits())[1])
 
 
 def test_with_a_reviewer_auto_mode_is_left_as_it_is(config: Config) -> None:
     reviewed = msgspec.structs.replace(config, auto_mode=AutoMode("small/quick"))
-    assert permission_arguments(reviewed, []) == ()
+    assert not needs_manual_mode(reviewed, [])
+
+
+@pytest.mark.parametrize("own", [["--settings", "my.json"], ["--settings={}"]])
+def test_settings_of_the_users_own_are_the_only_ones(own: list[str]) -> None:
+    assert settings_arguments(own, Limits(8), manual=True) == ()
 
 
 # --- find_claude ---
@@ -139,7 +152,7 @@ def test_what_points_past_latimer_is_removed(config: Config) -> None:
         "CLAUDE_CODE_EFFORT_LEVEL": "low",
         "AWS_PROFILE": "a",
     }
-    environment = claude_environment(URL, "tok", config, 0, 0, {**foreign, **kept})
+    environment = claude_environment(URL, "tok", config, Limits(), {**foreign, **kept})
     assert conflicting({**foreign, **kept}) == sorted(foreign)
     assert foreign.keys() & environment.keys() == set()
     assert environment.items() >= kept.items()
@@ -147,50 +160,27 @@ def test_what_points_past_latimer_is_removed(config: Config) -> None:
     assert environment["ANTHROPIC_AUTH_TOKEN"] == "tok"
 
 
+def test_settings_files_do_not_win_over_the_environment(config: Config) -> None:
+    assert claude_variables(URL, "", config, Limits())["CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST"] == "1"
+
+
 def test_an_old_base_url_and_token_are_replaced(config: Config) -> None:
     base = {"ANTHROPIC_BASE_URL": "http://old", "ANTHROPIC_AUTH_TOKEN": "old"}
-    assert claude_environment(URL, "", config, 0, 0, base)["ANTHROPIC_AUTH_TOKEN"] == "latimer"
-
-
-@pytest.mark.parametrize(
-    ("window", "most", "expected"),
-    [
-        (0, 0, {"DISABLE_1M_CONTEXT": "1"}),
-        (200_000, 8192, {"AUTO_COMPACT_WINDOW": "200000", "MAX_CONTEXT_TOKENS": "200000", "MAX_OUTPUT_TOKENS": "8192"}),
-        (65_536, 0, {"MAX_CONTEXT_TOKENS": "65536", "MAX_OUTPUT_TOKENS": "8192"}),
-        (65_536, 4096, {"MAX_CONTEXT_TOKENS": "65536", "MAX_OUTPUT_TOKENS": "4096"}),
-        (204_800, 0, {"AUTO_COMPACT_WINDOW": "204800", "MAX_CONTEXT_TOKENS": "204800"}),
-        (1_000_000, 0, {"AUTO_COMPACT_WINDOW": "1000000", "MAX_CONTEXT_TOKENS": "1000000"}),
-    ],
-)
-def test_window_and_output_limit(config: Config, window: int, most: int, expected: dict[str, str]) -> None:
-    variables = claude_variables(URL, "", config, window, most)
-    names = ("AUTO_COMPACT_WINDOW", "MAX_CONTEXT_TOKENS", "MAX_OUTPUT_TOKENS", "DISABLE_1M_CONTEXT")
-    found = {name: variables[f"CLAUDE_CODE_{name}"] for name in names if f"CLAUDE_CODE_{name}" in variables}
-    assert found == ({"DISABLE_1M_CONTEXT": "1"} if window < 1_000_000 else {}) | expected
-
-
-def test_the_tiers_show_their_models(config: Config) -> None:
-    variables = claude_variables(URL, "", config, 0, 0)
-    assert variables["ANTHROPIC_DEFAULT_OPUS_MODEL_NAME"] == "strong"
-    assert variables["ANTHROPIC_DEFAULT_OPUS_MODEL_DESCRIPTION"] == "Opus tier, big, through Latimer"
-    chain = routes_for(config, variables["ANTHROPIC_DEFAULT_OPUS_MODEL"])
-    assert [route.name for route in chain] == ["big/strong", "small/spare"]
-    assert "ANTHROPIC_DEFAULT_SONNET_MODEL" not in variables
+    assert claude_environment(URL, "", config, Limits(), base)["ANTHROPIC_AUTH_TOKEN"] == "latimer"
 
 
 def test_the_users_word_on_traffic_stands(config: Config) -> None:
     name = "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"
-    assert claude_environment(URL, "", config, 0, 0, {})[name] == "1"
-    assert claude_environment(URL, "", config, 0, 0, {name: "0"})[name] == "0"
+    assert claude_environment(URL, "", config, Limits(), {})[name] == "1"
+    assert claude_environment(URL, "", config, Limits(), {name: "0"})[name] == "0"
 
 
 def test_loopback_is_never_sent_through_a_proxy(config: Config) -> None:
     base = {"https_proxy": "http://proxy:3128", "NO_PROXY": "corp.example.com, localhost"}
-    environment = claude_environment(URL, "", config, 0, 0, base)
+    environment = claude_environment(URL, "", config, Limits(), base)
     assert environment["NO_PROXY"] == "corp.example.com,localhost,127.0.0.1"
     assert environment["no_proxy"] == "127.0.0.1,localhost"
-    assert "NO_PROXY" not in claude_environment(URL, "", config, 0, 0, {})
+    assert "NO_PROXY" not in claude_environment(URL, "", config, Limits(), {})
 
 
 # --- run_claude ---
@@ -208,6 +198,61 @@ def test_exit_codes(tmp_path: Path, body: str, code: int) -> None:
 async def test_a_program_that_can_not_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="could not be started: No such file"):
         await run_claude([str(tmp_path / "claude")], {})
+
+
+@POSIX
+def test_the_version_of_a_client(tmp_path: Path) -> None:
+    assert version_of(str(program(tmp_path / "claude", "echo '2.1.330 (Claude Code)'"))) == "2.1.330 (Claude Code)"
+    assert version_of(str(tmp_path / "nothing")) == ""
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@POSIX
+async def test_the_client_does_not_outlive_what_it_was_started_for(tmp_path: Path) -> None:
+    """As when the proxy fails, or the loop is cancelled."""
+    pid = tmp_path / "pid"
+    fake = program(tmp_path / "claude", f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 60")
+    running = asyncio.create_task(run_claude([str(fake)], dict(os.environ)))
+    await asyncio.to_thread(wait_for, pid)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+RAW = """
+import os, pty, signal, subprocess, sys, termios
+# A session whose terminal this is, as a shell makes it for a program in the foreground.
+os.environ["SHOWN"] = "".join(map(str, termios.tcgetattr(0)[:4]))
+code = subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]]).returncode
+print("same" if os.environ["SHOWN"] == "".join(map(str, termios.tcgetattr(0)[:4])) else "left raw", code)
+"""
+
+
+@POSIX
+def test_a_client_that_is_killed_leaves_a_usable_terminal(tmp_path: Path) -> None:
+    import pty  # noqa: PLC0415  # not on Windows
+
+    fake = program(tmp_path / "claude", "stty raw -echo; kill -KILL $$")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", RAW, SCRIPT, str(fake)])
+    output = b""
+    try:
+        while piece := os.read(terminal, 1024):
+            output += piece
+    except OSError:  # the other end is closed
+        pass
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert output.decode().strip() == "same 137"
 
 
 SCRIPT = """

@@ -1,7 +1,11 @@
 """Stop sequences and single calls, as a client sees them."""
 
-import pytest
+from collections.abc import Callable
 
+import pytest
+from hypothesis import given
+
+from latimer.dialects.tools import upstream_name
 from latimer.events import (
     Block,
     BlockStart,
@@ -17,9 +21,33 @@ from latimer.events import (
     Usage,
     check,
 )
-from latimer.stages import OneCall, StopSequences, Toolsets, VisibleLimit
+from latimer.repair.arguments import Arguments
+from latimer.repair.tools import Tools
+from latimer.repair.written_calls import WrittenCalls
+from latimer.stages import OneCall, Stage, StopSequences, Toolsets, VisibleLimit
+from tests import strategies
 
 START, END = Start("m", "model"), Finish("stop", Usage(9, 9))
+
+
+STAGES: dict[str, Callable[[], Stage]] = {
+    "stop": lambda: StopSequences(["b"], 1),
+    "limit": lambda: VisibleLimit(3, 1),
+    "toolsets": lambda: Toolsets({"f": Member("family", "f")}),
+    "one call": OneCall,
+    "arguments": lambda: Arguments(Tools(list, upstream_name), "r"),
+    "written": lambda: WrittenCalls(Tools(list, upstream_name), str),
+}
+
+
+@pytest.mark.parametrize("make", STAGES.values(), ids=STAGES)
+@given(strategies.answers())
+def test_an_idle_stage_need_not_see_more_of_a_block(make: Callable[[], Stage], events: list[Event]) -> None:
+    asked, spared = make(), make()
+    for event in events:
+        passed = [event] if spared.idle and isinstance(event, Delta) else spared.pass_on(event)
+        assert asked.pass_on(event) == passed
+        assert asked.idle == spared.idle
 
 
 def block(index: int, kind: Block, *parts: str) -> list[Event]:

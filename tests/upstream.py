@@ -121,7 +121,9 @@ def sequence(*replies: Reply | Script) -> Script:
 class Upstream:
     """The server. Use it as a context manager, or `start` and `stop` it."""
 
-    def __init__(self, script: Script | Iterable[Reply | Script] | None = None, *, key: str | None = None) -> None:
+    def __init__(
+        self, script: Script | Iterable[Reply | Script] | None = None, *, key: str | None = None, port: int = 0
+    ) -> None:
         self.rules = Rules()
         self.host: Host = Strict()
         self.ledger = Ledger()
@@ -134,7 +136,7 @@ class Upstream:
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
-        self._port = 0
+        self._port = port
         if script is not None:
             self.play(script)
 
@@ -182,7 +184,7 @@ class Upstream:
         self.stop()
 
     def start(self) -> None:
-        """Listen on a free loopback port."""
+        """Listen on the port, or on a free one."""
         self._thread.start()
         if not self._ready.wait(10):
             raise AssertionError("the scripted upstream did not start")
@@ -204,7 +206,7 @@ class Upstream:
         # A client that goes away cancels the handler: that is how disconnects get on record.
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", self._port)
         await site.start()
         self._port = runner.addresses[0][1]
         self._loop = asyncio.get_running_loop()

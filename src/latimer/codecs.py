@@ -18,9 +18,11 @@ from latimer.dialects.outgoing import Outgoing
 from latimer.dialects.reader import Reader
 from latimer.dialects.responses.request import encode_request as responses_request
 from latimer.dialects.responses.response import ResponseDecoder as ResponsesDecoder
+from latimer.errors import invalid
 from latimer.images import Known
 from latimer.profile import Dialect, NativeRules, Profile
 from latimer.stages import Stage
+from latimer.wire.json_text import UNREADABLE
 
 DECODERS: dict[Dialect, Callable[[Reader], Decoder]] = {
     "chat": ChatDecoder,
@@ -63,14 +65,17 @@ def encode_request(
     """
     dialect = to.profile.endpoint.dialect
     encode = _ENCODERS.get(dialect, partial(messages_request, raw=raw, foreign=foreign))
-    return encode(
-        request,
-        model=to.model,
-        route=to.route,
-        profile=to.profile,
-        input_estimate=input_estimate,
-        descriptions=descriptions,
-    )
+    try:
+        return encode(
+            request,
+            model=to.model,
+            route=to.route,
+            profile=to.profile,
+            input_estimate=input_estimate,
+            descriptions=descriptions,
+        )
+    except UNREADABLE as error:  # in a part that was kept as it was until now
+        raise invalid(f"request body: {error}") from error
 
 
 def read_answer(  # noqa: PLR0913  # the parts of a pipeline

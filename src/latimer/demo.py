@@ -31,8 +31,9 @@ from rich.markup import escape
 from latimer.errors import LatimerError
 from latimer.launch import claude_environment, find_claude
 from latimer.local_model import MAX_ANSWER_TOKENS, LocalModel, local_model
+from latimer.policy.claude_code import Limits
 from latimer.policy.config import LITERAL, Config, Flags, parse
-from latimer.shell.server import running
+from latimer.shell.service import running
 
 PROMPT = "What is the capital of France?"
 # The example keeps a model of this size to the point: without it, the model goes on about Claude Code's own first line,
@@ -112,7 +113,8 @@ def demo_config(model: LocalModel, token: str) -> Config:
 
 def demo_environment(url: str, token: str, settings: Config, model: LocalModel, home: Path) -> dict[str, str]:
     """The environment of `latimer run`, but with a home of its own and a request cut down to a small model's size."""
-    environment = claude_environment(url, token, settings, model.context_window, MAX_ANSWER_TOKENS, os.environ)
+    sizes = Limits(model.context_window, MAX_ANSWER_TOKENS)
+    environment = claude_environment(url, token, settings, sizes, os.environ)
     kept = {name: value for name, value in environment.items() if not name.startswith("XDG_")}
     folders = dict.fromkeys(("HOME", "USERPROFILE", "CLAUDE_CONFIG_DIR", "TMPDIR"), str(home))
     return {

@@ -50,7 +50,8 @@ class Failure(Struct, frozen=True):
     """Why there is no (more) answer.
 
     `retry_after` is in seconds. `should_retry` None leaves the decision to the client's own rule for the status;
-    False makes it stop at once and show the message.
+    False makes it stop at once and show the message. `cause` is there where the type does not tell what another
+    provider may do better: no connection (`unreachable`), or a content filter (`refusal`).
     """
 
     type: ErrorType
@@ -58,6 +59,7 @@ class Failure(Struct, frozen=True):
     details: dict[str, Any] | None = None
     retry_after: float | None = None
     should_retry: bool | None = None
+    cause: Literal["", "unreachable", "refusal"] = ""
 
     @property
     def status(self) -> int:

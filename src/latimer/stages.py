@@ -27,10 +27,14 @@ from latimer.report import Loss
 class Stage(Protocol):
     """A step of an answer's way to the client. `done`: the answer is over, whatever the upstream still says.
 
-    A stage that puts right what the model did has `repairs`, a list of `Loss`.
+    `idle`: for now it passes on every `Delta` as it is and learns nothing from it, so it need not be asked; no other
+    event may make it so unseen. A stage that puts right what the model did has `repairs`, a list of `Loss`.
     """
 
     done: bool
+
+    @property
+    def idle(self) -> bool: ...
 
     def pass_on(self, event: Event) -> list[Event]:
         """The events that take this one's place."""
@@ -44,6 +48,8 @@ class StopSequences:
     no part of one is ever shown. The match that is complete first wins, as if the text came character by character;
     of two that end together, the longer.
     """
+
+    idle = False
 
     def __init__(self, sequences: list[str], input_estimate: int) -> None:
         self.done = False
@@ -107,6 +113,10 @@ class VisibleLimit:
         self._visible = False
         self._input_estimate = input_estimate
 
+    @property
+    def idle(self) -> bool:
+        return not (self._visible or self.done)
+
     def pass_on(self, event: Event) -> list[Event]:
         if self.done:
             return []
@@ -131,6 +141,8 @@ class VisibleLimit:
 class Toolsets:
     """Gives calls of functions that stand for a toolset's members the names by which the client knows them."""
 
+    idle = True
+
     def __init__(self, members: Mapping[str, Member]) -> None:
         self.done = False
         self._members = members
@@ -152,6 +164,10 @@ class OneCall:
         self._seen = False
         self._dropping = False
         self._dropped = 0
+
+    @property
+    def idle(self) -> bool:
+        return not self._dropped
 
     def pass_on(self, event: Event) -> list[Event]:
         if isinstance(event, BlockStart):

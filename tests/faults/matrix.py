@@ -17,16 +17,16 @@ from latimer.dialects import body
 from latimer.dialects.messages import passthrough
 from latimer.policy import retry
 from latimer.policy.config import Config, parse
-from latimer.shell import engine, gateway, upstream
+from latimer.shell import attempt, engine, upstream
 from latimer.shell.http import asking
-from latimer.shell.server import running
+from latimer.shell.service import running
 from latimer.wire import sse
 from tests.faults.answers import TEXT
 from tests.faults.certificates import certificate
 from tests.faults.line import Line, Play, Upstream
 from tests.faults.reader import Told, ask
 from tests.faults.table import Fault, well
-from tests.shell.harness import KEY, KEY_VARIABLE
+from tests.shell.harness import KEY, KEY_VARIABLE, PROMPT
 
 COLUMNS = (
     ("chat", "stream", ""),
@@ -73,7 +73,7 @@ def short_limits(folder: Path) -> Iterator[None]:
         patch.setenv(KEY_VARIABLE, KEY)
         patch.setenv("SSL_CERT_FILE", str(certificate(folder / "trusted.pem")))
         patch.setattr(retry, "FIRST_WAIT_SECONDS", 0.1)
-        patch.setattr(gateway, "SETTLE_SECONDS", 0.1)
+        patch.setattr(attempt, "SETTLE_SECONDS", 0.1)
         patch.setattr(upstream, "ERROR_SECONDS", 0.3)
         patch.setattr(upstream, "DRAIN_SECONDS", 0.1)
         patch.setattr(sse, "MAX_EVENT_BYTES", LIMIT)
@@ -152,7 +152,7 @@ def _config(fault: Fault, places: list[Place], upstreams: list[Upstream]) -> Con
 
 
 async def _cell(fault: Fault, place: Place, number: int, port: int, server: Upstream) -> Cell:
-    question = {"model": f"m{number}", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}
+    question = {"model": f"m{number}", "max_tokens": 100, "messages": [{"role": "user", "content": PROMPT}]}
     refused = fault.server == "refusing"
     if refused and place.times == "once":
         asyncio.get_running_loop().call_later(0.05, lambda: _later(server))
@@ -195,6 +195,7 @@ def _check_error(fault: Fault, place: Place, told: Told, route: str) -> None:
     where = f"{fault.name}, {place}: {message}"
     assert message.startswith(route), where
     assert KEY not in message, where
+    assert PROMPT not in message, where
     says = fault.says[PHASES.index(place.phase)]
     if place.phase == "after" and not fault.within:
         says += "|the connection was closed before"

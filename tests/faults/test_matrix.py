@@ -8,7 +8,7 @@ import pytest
 from tests.faults.matrix import COLUMNS, PHASES, play
 from tests.faults.page import PAGE, lines
 from tests.faults.table import FAULTS, Fault
-from tests.shell.harness import KEY
+from tests.shell.harness import KEY, PROMPT
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -21,6 +21,7 @@ def test_what_comes_out_stands_in_the_docs(fault: Fault, caplog: pytest.LogCaptu
         assert line in known, "docs/faults.md says otherwise (python docs/generate.py):\n" + "\n".join(found)
     assert not [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
     assert KEY not in caplog.text
+    assert PROMPT not in caplog.text
 
 
 def test_the_table_is_complete_and_no_cell_is_empty() -> None:

@@ -24,6 +24,10 @@ from latimer.events import (
     Usage,
     check,
 )
+from latimer.repair import markers, written_calls
+from latimer.repair.cursor import Cursor
+from latimer.repair.markers import Written
+from latimer.repair.tools import Tools
 from latimer.repair.written_calls import WRITTEN, WrittenCalls
 from tests import reading, strategies
 from tests.repair.written import (
@@ -259,3 +263,41 @@ def test_any_text_without_a_call_passes_unchanged(parts: list[str], data: st.Dat
     out = said(passed(answer(split)))
     if not any(isinstance(each, tuple) for each in out):
         assert out == [text]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        '```json\n{"name":"Bash","arguments":',
+        '<tool_call>{"name":"Bash","arguments":{"a":"b","c":[',
+        "<function=Bash><parameter=command>",
+        '<tool_call>{"name": "Nobody"}</tool_call>\n',
+    ],
+)
+def test_what_is_read_in_vain_grows_with_the_text_and_not_with_its_square(
+    unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in characters that a reading could look at: time would depend on the machine."""
+    read = 0
+
+    def counting(cursor: Cursor, tools: Tools) -> list[Written]:
+        nonlocal read
+        try:
+            return markers.read(cursor, tools)
+        finally:
+            read += max(cursor.reach, cursor.at)
+
+    monkeypatch.setattr(written_calls, "read", counting)
+    monkeypatch.setattr(written_calls, "MOST_IN_VAIN", 200_000)
+    text = unit * (100_000 // len(unit))
+    parts = [text[at : at + 7] for at in range(0, len(text), 7)]
+    assert "".join(each for each in said(passed(answer(parts))) if isinstance(each, str)) == text
+    assert read < 20 * len(text) + 200_000
+
+
+def test_a_call_after_a_long_one_that_was_none_is_found() -> None:
+    text = '<tool_call>{"name":"Bash","arguments":{"command":"' + "x y " * 2_000 + '"}, oh no</tool_call>\n'
+    whole = f"{text}{ONE_CALL['hermes']}"
+    for size in (1, 7, 5_000, len(whole)):
+        events = passed(answer([whole[at : at + size] for at in range(0, len(whole), size)]))
+        assert said(events)[-1] == ("Bash", ARGUMENTS)

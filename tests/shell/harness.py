@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from latimer.policy.config import Config, parse
-from latimer.shell.server import running
+from latimer.shell.service import running
 from tests.scenarios.replies import Cut, Pause, Say, Wire
 
 Json = dict[str, Any]

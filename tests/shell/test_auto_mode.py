@@ -131,6 +131,21 @@ async def test_each_call_gets_its_verdict(stream: bool) -> None:
         assert 'latimer_reviews_total{outcome="flagged"} 1.0' in metrics
 
 
+async def test_on_a_messages_route_the_report_says_who_reviews() -> None:
+    call = {"type": "tool_use", "id": "toolu_0123456789abcdef", "name": "Bash", "input": {"command": "make"}}
+    told = {"id": "msg_0123456789abcdef", "type": "message", "role": "assistant", "model": "m", "content": [call]}
+    told |= {"stop_reason": "tool_use", "usage": {"input_tokens": 1, "output_tokens": 1}}
+    async with upstream(others={"/v1/messages": told}) as model, upstream(ALLOW) as judge:
+        lines = ["[server]", "port = 0", "[auto_mode]", 'classifier = "j/c"', "[routes]", 'default = "p/m"']
+        for name, script, dialect in (("p", model, "messages"), ("j", judge, "chat")):
+            lines += [f"[providers.{name}]", f'base_url = "{script.url}"', f'dialect = "{dialect}"']
+        async with gateway(parse("\n".join(lines), "test.toml")) as running:
+            response = await ask(running, stream=False)
+    assert verdicts(response, stream=False) == [NOT_FLAGGED]
+    report = {entry["field"]: entry["action"] for entry in json.loads(response.headers["latimer-report"])}
+    assert report["safeguards"] == "emulated"
+
+
 async def test_what_the_classifier_is_asked() -> None:
     async with reviewing([bash("make all")], ALLOW) as (running, _, judge):
         await ask(running)

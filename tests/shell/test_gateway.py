@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from latimer.policy.config import parse
-from latimer.shell import gateway as gateway_module
-from latimer.shell.gateway import OFFLOAD_BYTES, beside
+from latimer.shell import attempt
+from latimer.shell.hop import OFFLOAD_BYTES, beside
 from tests.scenarios.replies import Call, Say, Wire, events, failure, html, overflow, rate_limited
 from tests.shell.harness import (
     DONE,
@@ -114,9 +114,9 @@ async def test_a_tool_call_that_has_begun_is_content() -> None:
 @pytest.mark.parametrize(
     ("wire", "attempts"),
     [
-        (BOOM, 3),
-        (failure(503, "full"), 3),
-        (failure(429, "slow"), 3),
+        (BOOM, 2),
+        (failure(503, "full"), 1),
+        (failure(429, "slow"), 1),
         (failure(402, "no money"), 1),
         (rate_limited("9999"), 1),
     ],
@@ -356,7 +356,7 @@ async def test_a_stop_sequence_closes_the_upstream_at_once(stream: bool) -> None
 @pytest.mark.parametrize("comments", [True, False])
 async def test_usage_that_never_comes(comments: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some servers keep the connection open after the finish reason, some with comments."""
-    monkeypatch.setattr(gateway_module, "SETTLE_SECONDS", 0.15)
+    monkeypatch.setattr(attempt, "SETTLE_SECONDS", 0.15)
 
     async def open_end(exchange: Exchange) -> None:
         await exchange.head()
@@ -491,7 +491,7 @@ async def test_work_goes_to_a_thread_when_it_is_large() -> None:
     main = threading.get_ident()
     assert await beside(b"small", threading.get_ident) == main
     assert await beside(b" " * OFFLOAD_BYTES, threading.get_ident) != main
-    assert await beside(b'"media_type":"application/pdf"', threading.get_ident) != main
+    assert await beside(b"small", threading.get_ident, files=1) != main
 
 
 # --- counting --------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ def test_the_text() -> None:
     metrics = Metrics()
     metrics.requests["/v1/messages", "200"] += 2
     metrics.retries["p/m"] += 1
+    metrics.fallbacks["q/m"] += 3
+    metrics.circuits_opened["p/m"] += 2
     metrics.answered("p/m", Usage(100, 20, 60, 7, 5), 0.25)
     metrics.answered("p/m", Usage(100, 20, 60, 7, 5), 0.5)
     metrics.answered("p/free", Usage(1, 1), 0.0)
@@ -29,6 +31,8 @@ def test_the_text() -> None:
     found = samples(text(metrics).decode())
     assert found["latimer_requests_total", "200", "/v1/messages"] == 2
     assert found["latimer_retries_total", "p/m"] == 1
+    assert found["latimer_fallbacks_total", "q/m"] == 3
+    assert found["latimer_circuits_opened_total", "p/m"] == 2
     assert found["latimer_tokens_total", "input", "p/m"] == 200
     assert found["latimer_tokens_total", "output", "p/m"] == 40
     assert found["latimer_tokens_total", "cache_read", "p/m"] == 120

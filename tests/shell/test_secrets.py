@@ -11,7 +11,7 @@ from latimer.errors import ConfigError
 from latimer.policy.config import LITERAL, Provider
 from latimer.policy.presets import KeyHeader
 from latimer.shell import secrets
-from latimer.shell.secrets import request_headers, resolve
+from latimer.shell.secrets import request_headers, resolve, secrets_of
 
 CANARY = "sk-canary-0123456789"
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="modes and commands of POSIX systems")
@@ -135,6 +135,13 @@ def test_the_headers_of_a_provider() -> None:
 def test_a_header_of_ones_own_takes_the_keys_place() -> None:
     provider = Provider("p", "https://h/v1", api_key="env:KEY", headers={"Authorization": "env:BASIC"})
     assert request_headers(provider, {"KEY": "k", "BASIC": "Basic abc"}) == {"authorization": "Basic abc"}
+
+
+def test_which_of_them_are_secret() -> None:
+    headers = {"X-Team": "blue-team", "X-Org": "env:ORG", "X-Short": "env:SHORT", "Cookie": "env:COOKIE"}
+    provider = Provider("p", "https://h/v1", api_key="env:KEY", headers=headers)
+    environ = {"KEY": CANARY, "ORG": "organisation", "SHORT": "none", "COOKIE": "Basic abcdefgh"}
+    assert set(secrets_of(provider, request_headers(provider, environ))) == {CANARY, "organisation", "abcdefgh"}
 
 
 def test_a_missing_secret_names_the_provider_and_the_variable() -> None:

@@ -13,8 +13,10 @@ import latimer
 from latimer.errors import ConfigError
 from latimer.policy.config import parse
 from latimer.shell import server as server_module
+from latimer.shell.attempt import Attempts
 from latimer.shell.gateway import Gateway as RealGateway
-from latimer.shell.server import new_id, normalize_path, running
+from latimer.shell.server import new_id, normalize_path
+from latimer.shell.service import running
 from tests.scenarios.replies import Say, failure
 from tests.shell.harness import (
     ENDING,
@@ -88,7 +90,8 @@ async def test_health_comes_before_everything() -> None:
         for headers in ({}, {"Origin": "https://example.com"}, {"Host": "example.com"}, {"x-api-key": "wrong"}):
             answer = await client.get("/health?x=1", headers)
             assert answer.status == 200
-            assert answer.json == {"status": "ok", "version": latimer.__version__}
+            named = {"status": "ok", "service": "latimer", "version": latimer.__version__}
+            assert answer.json == {**named, "instance": answer.json["instance"]}
             assert answer.headers["request-id"].startswith("req_")
 
 
@@ -556,9 +559,8 @@ async def test_streams_may_end_before_a_stop() -> None:
     assert names(events_in(body)) == [*WHOLE_TEXT[:3], "content_block_delta", "content_block_stop", *ENDING]
 
 
-async def test_a_stop_ends_what_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_ends_what_does_not_end() -> None:
     """A stream that has begun is told so; a request that waits gets a status that lets it ask again."""
-    monkeypatch.setattr(server_module, "SHUTDOWN_SECONDS", 0.1)
 
     async def slow(exchange: Exchange) -> None:
         if exchange.number == 0:
@@ -567,7 +569,7 @@ async def test_a_stop_ends_what_does_not_end(monkeypatch: pytest.MonkeyPatch) ->
         await hang(exchange)
 
     async with upstream(slow) as script:
-        stack = gateway(config_for(script.url))
+        stack = gateway(config_for(script.url, shutdown_seconds=0.1))
         client = await stack.__aenter__()
         async with client.opened() as answer:
             begun = await answer.content.readuntil(b"Hello")
@@ -619,7 +621,7 @@ async def test_unexpected_errors(
 
 
 async def test_an_unexpected_error_after_the_stream_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RealGateway, "_record", _explode_now)
+    monkeypatch.setattr(Attempts, "_record", _explode_now)
 
     async with serving() as (client, _):
         answer = await client.ask()

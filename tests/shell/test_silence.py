@@ -56,6 +56,30 @@ async def test_a_slow_client_is_not_silence() -> None:
             await asyncio.sleep(1)
 
 
+async def test_what_is_no_answer_does_not_count_as_its_beginning() -> None:
+    silence = Silence(5, 0.1)
+    with pytest.raises(TimeoutError):
+        async with silence.watched():
+            while True:  # comments
+                await asyncio.sleep(0.01)
+                silence.heard()
+                silence.listen()
+    assert "first_token_timeout_seconds" in silence.why
+    assert timers() == []
+
+
+async def test_once_begun_only_silence_counts() -> None:
+    silence = Silence(0.2, 0.1)
+    with pytest.raises(TimeoutError):
+        async with silence.watched():
+            silence.begun()
+            await asyncio.sleep(0.15)
+            silence.heard()
+            silence.listen()
+            await asyncio.sleep(5)
+    assert silence.why == "nothing came for 0.2 s"
+
+
 async def test_settling_is_a_fixed_time() -> None:
     silence = Silence(5)
     loop = asyncio.get_running_loop()

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from latimer.shell import upstream as upstream_module
-from latimer.shell.upstream import proxy_for
 from tests.scenarios.replies import Cut, Say, Wire, events, failure, html, overflow, rate_limited
 from tests.shell.harness import (
     DONE,
@@ -510,22 +509,6 @@ async def test_a_stale_connection_is_replaced() -> None:
 
 
 # --- proxies ---------------------------------------------------------------------------------------------------------
-
-
-def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://proxy.test:3128")
-    monkeypatch.setenv("https_proxy", "proxy.test:3128")
-    monkeypatch.setenv("no_proxy", "inside.test")
-    assert proxy_for("http://api.test/v1") == "http://proxy.test:3128"
-    assert proxy_for("https://api.test/v1") == "http://proxy.test:3128"
-    assert proxy_for("https://inside.test/v1") is None
-    for local in ("127.0.0.1:8080", "localhost:11434", "[::1]:8080", "127.0.0.2"):
-        assert proxy_for(f"http://{local}/v1") is None
-
-
-def test_a_proxy_of_another_kind_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "socks5://proxy.test:1080")
-    assert proxy_for("https://api.test/v1") is None
 
 
 async def test_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,23 +15,30 @@ from latimer import __version__
 from latimer.errors import ConfigError, LatimerError
 
 from .catalog import config_group, models
+from .completion import completion
+from .connect import connect, disconnect, token
 from .doctor import doctor
 from .forget import forget
 from .init import init
+from .instance import logs, start, status, stop
 from .probe import probe
 from .providers import providers
-from .serving import demo, env, run, serve
+from .run import run
+from .service import service
+from .serving import demo, env, serve
+from .terminal import colour
 
 
 def main() -> None:
     """The `latimer` program: runs a command and exits."""
+    _in_utf8()
     gc.disable()  # while it starts, nearly nothing becomes garbage; the server enables it when it is ready
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A code page of the system's choice can not hold every model's words.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        code = app(prog_name="latimer", standalone_mode=False)
+        code = app(prog_name="latimer", standalone_mode=False, color=colour())
     except click.ClickException as error:
         error.show()
         if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name == "run":
@@ -50,6 +57,23 @@ def main() -> None:
     sys.exit(code)
 
 
+def _in_utf8() -> None:
+    """Begin anew in Python's UTF-8 mode where the locale is another: names in arguments, files and variables are UTF-8.
+
+    Python does so by itself in the locales C and POSIX, unless it is told not to.
+    """
+    if sys.platform != "win32" and sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
+
+
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from latimer.policy.claude_code import TESTED_VERSIONS  # noqa: PLC0415  # keeps `--help` fast
+
+        click.echo(f"latimer {__version__}\ntested with Claude Code {' and '.join(TESTED_VERSIONS)}")
+        ctx.exit()
+
+
 class _InOrder(click.Group):
     """Lists its commands as they are written here, the most used first."""
 
@@ -59,12 +83,33 @@ class _InOrder(click.Group):
 
 
 @click.group(cls=_InOrder)
-@click.version_option(__version__, message="latimer %(version)s")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def app() -> None:
     """Run Claude Code on any model: the Anthropic Messages API in front of any provider."""
 
 
-for _command in (run, serve, demo, init, probe, env, models, providers, doctor, forget, config_group):
+for _command in (
+    run,
+    serve,
+    start,
+    stop,
+    status,
+    logs,
+    demo,
+    init,
+    probe,
+    connect,
+    disconnect,
+    service,
+    env,
+    token,
+    models,
+    providers,
+    doctor,
+    forget,
+    config_group,
+    completion,
+):
     app.add_command(_command)
 
 

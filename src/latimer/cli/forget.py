@@ -12,6 +12,7 @@ import click
 
 from latimer.errors import LatimerError
 
+from .completion import complete_route
 from .options import AS_JSON, STATE_DIR, as_json, option, options, state_directory
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ ALL = option("--all", "Forget everything.", is_flag=True)
 
 
 @click.command(short_help="Forget what was learned of an upstream.")
-@click.argument("name", default="", metavar="[ROUTE|PROVIDER]")
+@click.argument("name", default="", metavar="[ROUTE|PROVIDER]", shell_complete=complete_route)
 @options(ALL, STATE_DIR, AS_JSON)
 def forget(name: str, all: bool, state_dir: Path | None, json: bool) -> None:
     """Forget what was learned of an upstream: of a route (provider/model), of all routes of a provider, or of all.
@@ -30,7 +31,7 @@ def forget(name: str, all: bool, state_dir: Path | None, json: bool) -> None:
     """
     import time
 
-    from latimer.policy.diagnosis import described
+    from latimer.policy.diagnosis.configuration import described
     from latimer.policy.knowledge import Knowledge
     from latimer.shell.state import Store
 

@@ -17,7 +17,9 @@ from msgspec import Struct
 
 from latimer.errors import ConfigError, LatimerError, Rejection
 
+from .completion import complete_preset
 from .options import AS_JSON, FILE, as_json, default_path, in_loop, log_to, option, options
+from .terminal import progress
 
 if TYPE_CHECKING:
     from latimer.policy.config import Config
@@ -30,7 +32,13 @@ SHOWN_MODELS = 60
 CONFIG = option(
     "--config", "The file to write; by default config.toml in the user's folder.", type=FILE, metavar="FILE"
 )
-PROVIDER = option("--provider", "A preset's name, or a name of your own beside --base-url.", default="", metavar="NAME")
+PROVIDER = option(
+    "--provider",
+    "A preset's name, or a name of your own beside --base-url.",
+    default="",
+    metavar="NAME",
+    shell_complete=complete_preset,
+)
 BASE_URL = option("--base-url", "Base URL of the API, as its provider prints it.", default="", metavar="URL")
 ADDRESS = option("--address", "One of the preset's addresses.", default="", metavar="NAME")
 KEY_ENV = option("--api-key-env", "Variable that holds the key; only its name is written.", default="", metavar="VAR")
@@ -313,7 +321,8 @@ def _models(said: Said, before: str, choice: Choice, key: Key, path: Path) -> di
     routed = tomllib.loads(before).get("routes", {})
     names: list[str] = []
     try:
-        names = in_loop(list_models, with_key(settings, choice.provider, key.value), choice.provider)
+        with progress(f"asking {choice.provider} for its models"):
+            names = in_loop(list_models, with_key(settings, choice.provider, key.value), choice.provider)
     except (Rejection, ConfigError) as error:
         raise LatimerError(f"{error}") from None
     if not names:

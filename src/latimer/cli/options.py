@@ -18,9 +18,12 @@ import platformdirs
 
 from latimer.errors import ConfigError
 
+from .completion import complete_route
+
 if TYPE_CHECKING:
     from latimer.policy.config import Config
     from latimer.policy.presets import Overlay
+    from latimer.shell.reload import Source
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -42,7 +45,12 @@ CONFIG = option(
     "--config", "Configuration file; by default config.toml in the user's folder.", type=FILE, metavar="FILE"
 )
 UPSTREAM = option("--upstream", "Base URL of an OpenAI-compatible API, as its provider prints it.", metavar="URL")
-MODEL = option("--model", "The model that every id goes to: one of --upstream, or provider/model.", metavar="NAME")
+MODEL = option(
+    "--model",
+    "The model that every id goes to: one of --upstream, or provider/model.",
+    metavar="NAME",
+    shell_complete=complete_route,
+)
 DIALECT = option(
     "--dialect", "What --upstream speaks: auto, chat, responses or messages.", type=DIALECTS, metavar="NAME"
 )
@@ -59,6 +67,13 @@ LOG_LEVEL = option(
     "--log-level", "debug, info, warning or error.", type=LEVELS, default="info", show_default=True, metavar="LEVEL"
 )
 LOG_FILE = option("--log-file", "Where the log goes; serve writes to standard error.", type=FILE, metavar="FILE")
+PROMPT_LOG = option(
+    "--prompt-log",
+    "Write all prompts and answers to a file that only you can read.",
+    metavar="FILE",
+    # A background process may stand in another folder.
+    callback=lambda _context, _option, name: str(Path(name).expanduser().absolute()) if name else name,
+)
 AS_JSON = option("--json", "Write JSON.", is_flag=True)
 CLAUDE = option("--claude", "The Claude Code program; found by itself in the usual places.", default="", metavar="PATH")
 GGUF = option("--gguf", "Another model, as a GGUF file.", type=FILE, metavar="FILE")
@@ -107,7 +122,13 @@ def learned(settings: Config, state_dir: Path | None) -> dict[str, Overlay]:
 
 def load(path: Path | None, said: dict[str, Any], seed: bool = False) -> Config:
     """The configuration of a file (the user's own unless named) under the flags. `seed`: the seed's variables count."""
+    return source(path, said, seed).load()
+
+
+def source(path: Path | None, said: dict[str, Any], seed: bool = False) -> Source:
+    """Where `load` gets it from, for those who load it more than once."""
     from latimer.policy import config
+    from latimer.shell.reload import Source
 
     flags = config.Flags(**{name: value for name, value in said.items() if value is not None})
     if not flags.token_env and os.environ.get("LATIMER_TOKEN"):
@@ -115,10 +136,16 @@ def load(path: Path | None, said: dict[str, Any], seed: bool = False) -> Config:
     if seed and path is None and not flags.upstream:
         flags = config.over(config.seed_flags(os.environ), flags)
     where = path or default_path()
-    text = _read(where, required=path is not None)
-    if text is None and not flags.upstream:
-        raise ConfigError(config.no_provider_text(str(where)))
-    return config.parse(text or "", "command line" if text is None else str(where), flags)
+
+    def read() -> str | None:
+        return _read(where, required=path is not None)
+
+    def parse(text: str | None) -> Config:
+        if text is None and not flags.upstream:
+            raise ConfigError(config.no_provider_text(str(where)))
+        return config.parse(text or "", "command line" if text is None else str(where), flags)
+
+    return Source(where.absolute(), read, parse)
 
 
 def _read(path: Path, required: bool) -> str | None:
@@ -134,12 +161,31 @@ def _read(path: Path, required: bool) -> str | None:
 
 
 def log_to(path: Path | None, level: str) -> None:
+    from latimer.shell.discretion import Discreet
+
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     try:
-        handler = logging.FileHandler(path, encoding="utf-8") if path else logging.StreamHandler(sys.stderr)
+        handler = _log_handler(path)
     except OSError as error:
         raise ConfigError(f"--log-file: {path} could not be opened: {error.strerror}") from None
+    handler.addFilter(Discreet())
     logging.basicConfig(level=level.upper(), format=layout, handlers=[handler])
+
+
+def _log_handler(path: Path | None) -> logging.Handler:
+    if path is None:
+        return logging.StreamHandler(sys.stderr)
+    if str(path) == os.devnull:
+        return logging.NullHandler()
+    from latimer.shell.log_file import LogFile
+
+    return LogFile(path)
+
+
+def tell_of_prompt_log(settings: Config) -> None:
+    """On standard error, where the log does not go there."""
+    if name := settings.server.prompt_log:
+        click.echo(f"latimer: all prompts and answers are written to {name} (--prompt-log)", err=True)
 
 
 def in_loop(work: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Result:

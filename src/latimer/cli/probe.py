@@ -15,6 +15,7 @@ import click
 
 from latimer.errors import LatimerError, Rejection
 
+from .completion import complete_route
 from .options import (
     API_KEY_ENV,
     AS_JSON,
@@ -32,6 +33,7 @@ from .options import (
     state_directory,
     table,
 )
+from .terminal import progress, shows_progress
 
 if TYPE_CHECKING:
     from latimer.policy.config import Config
@@ -57,7 +59,7 @@ BUDGET = option(
 
 
 @click.command("probe", short_help="Ask a provider what its models can do.")
-@click.argument("route", default="", metavar="[ROUTE]")
+@click.argument("route", default="", metavar="[ROUTE]", shell_complete=complete_route)
 @options(CONFIG, UPSTREAM, MODEL, DIALECT, API_KEY_ENV, BUDGET, YES, STATE_DIR, AS_JSON)
 def probe(
     route: str, config: Path | None, budget: int, yes: bool, state_dir: Path | None, json: bool, **said: Any
@@ -137,7 +139,8 @@ async def _plan(
     from latimer.shell.models import ask_model
     from latimer.shell.probe import Known
 
-    told = [await ask_model(client, route.provider, route.model) for route in routes]
+    with progress("asking what the providers say of their models"):
+        told = [await ask_model(client, route.provider, route.model) for route in routes]
     return [
         (route, Known(each, learned.get(route.name, {}), limit.requests))
         for route, each in zip(routes, told, strict=True)
@@ -179,7 +182,7 @@ async def _outcome(client: UpstreamClient, store: Store, route: Route, known: Kn
     from latimer.shell.probe import keep, probe
 
     def heard(number: int, question: Question) -> None:
-        if sys.stderr.isatty():
+        if shows_progress():
             click.echo(f"\r\x1b[K{route.name}: {number}/{known.requests} {question.about}", nl=False, err=True)
 
     try:
@@ -187,7 +190,7 @@ async def _outcome(client: UpstreamClient, store: Store, route: Route, known: Kn
     except Rejection as rejection:
         return rejection, ""
     finally:
-        if sys.stderr.isatty():
+        if shows_progress():
             click.echo("\r\x1b[K", nl=False, err=True)
     try:
         await asyncio.to_thread(keep, store, route, done)

@@ -13,6 +13,7 @@ import click
 
 from latimer.errors import ConfigError
 
+from .completion import complete_preset
 from .options import AS_JSON, as_json, options, table
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _HEAD = ["NAME", "PROVIDER", "DIALECTS", "KEY", "OTHER ADDRESSES"]
 
 
 @click.command(short_help="Show the providers that Latimer knows.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_preset)
 @options(AS_JSON)
 def providers(name: str | None, json: bool) -> None:
     """Show the providers that Latimer knows, or one of them in full.

@@ -1,4 +1,4 @@
-"""The commands that serve: run, serve, demo, env."""
+"""The commands that serve: serve, demo, env."""
 
 # Imports inside the commands are the point of this module.
 # ruff: noqa: PLC0415
@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,6 @@ from latimer.errors import ConfigError, LatimerError
 from .options import (
     API_KEY_ENV,
     AS_JSON,
-    CLAUDE,
     CONFIG,
     DIALECT,
     GGUF,
@@ -28,6 +29,7 @@ from .options import (
     LOG_LEVEL,
     MODEL,
     PORT,
+    PROMPT_LOG,
     SHELL,
     STATE_DIR,
     TOKEN_ENV,
@@ -40,55 +42,17 @@ from .options import (
     load,
     log_to,
     options,
+    source,
     state_directory,
+    tell_of_prompt_log,
 )
 
 if TYPE_CHECKING:
     from latimer.policy.config import Config
-    from latimer.policy.presets import Overlay
+    from latimer.shell.instance import InstanceFiles
+    from latimer.shell.worker import Job
 
-_NOTHING: Mapping[str, Overlay] = {}
-
-
-@click.command(short_help="Run Claude Code against a private proxy that ends with it.")
-@click.argument("claude_arguments", nargs=-1, metavar="[-- CLAUDE ARGS...]")
-@options(
-    CONFIG,
-    UPSTREAM,
-    MODEL,
-    DIALECT,
-    API_KEY_ENV,
-    WINDOW,
-    CLAUDE,
-    STATE_DIR,
-    LOG_LEVEL,
-    LOG_FILE,
-)
-def run(
-    claude_arguments: tuple[str, ...],
-    config: Path | None,
-    claude: str,
-    state_dir: Path | None,
-    log_level: str,
-    log_file: Path | None,
-    **said: Any,
-) -> int:
-    """Run Claude Code against a private proxy that ends with it. Everything after -- goes to Claude Code.
-
-    Example: latimer run --model provider/model -- -p "say hello"
-    """
-    from latimer.launch import find_claude
-
-    settings = load(config, said)
-    program = str(find_claude(claude))
-    # Claude Code draws on the whole terminal, so nothing else may write there.
-    log_to(log_file or Path(os.devnull), log_level)
-    command = [program, *_permission_arguments(settings, claude_arguments), *claude_arguments]
-    return in_loop(_run, settings, command, state_directory(state_dir))
-
-
-@click.command(short_help="Run the proxy in the foreground.")
-@options(
+SERVE = (
     CONFIG,
     UPSTREAM,
     MODEL,
@@ -102,19 +66,43 @@ def run(
     STATE_DIR,
     LOG_LEVEL,
     LOG_FILE,
+    PROMPT_LOG,
 )
+BACKGROUND = "LATIMER_BACKGROUND"
+"""Set by `latimer start` for the process that it starts."""
+
+
+@click.command(short_help="Run the proxy in the foreground.")
+@options(*SERVE)
 def serve(
     config: Path | None, workers: int, state_dir: Path | None, log_level: str, log_file: Path | None, **said: Any
 ) -> int:
-    """Run the proxy in the foreground. When it is ready, one line on standard output says where it listens."""
-    from latimer.launch import raise_file_limit
+    """Run the proxy in the foreground. When it is ready, one line on standard output says where it listens.
 
-    settings = load(config, said, seed=True)
+    SIGTERM and Ctrl-C stop it once open requests have ended, a second one at once. When its configuration file changes,
+    and on SIGHUP, it reads it again.
+    """
+    import time
+
+    from latimer.launch import raise_file_limit
+    from latimer.shell.instance import Identity, claimed
+    from latimer.shell.reload import Taken
+    from latimer.shell.worker import Job
+
+    told = source(config, said, seed=True)
+    job = Job(told.load(), state_directory(state_dir), told, Identity.new(), Taken(1, time.time()))
+    background = bool(os.environ.pop(BACKGROUND, ""))
+    if log_file:
+        tell_of_prompt_log(job.config)
     log_to(log_file, log_level)
     raise_file_limit()
-    if workers > 1:
-        return _serve_with(workers, settings, state_directory(state_dir))
-    return in_loop(_serve, settings, state_directory(state_dir))
+    with claimed(job.state) as files:
+        if background and files is None:
+            raise LatimerError(f"another Latimer has begun to run meanwhile, or {job.state} cannot be written")
+        ready = partial(_announce, job, files, log_file, background)
+        if workers > 1:
+            return _serve_with(workers, job, ready)
+        return in_loop(_serve, job, ready)
 
 
 @click.command(short_help="Ask Claude Code on a small model inside this machine.")
@@ -145,54 +133,76 @@ def env(config: Path | None, state_dir: Path | None, shell: str, **said: Any) ->
     In a POSIX shell: eval "$(latimer env)".
     """
     from latimer import launch
+    from latimer.policy.claude_code import conflicting, limits
     from latimer.shell.secrets import resolve
 
     settings = load(config, said, seed=True)
     token = resolve(settings.server.token, os.environ)
-    limits = _limits(settings, learned(settings, state_dir))
-    variables = launch.claude_variables(_address(settings), token, settings, *limits)
-    removed = [name for name in launch.conflicting(os.environ) if name not in variables]
+    sizes = limits(settings, learned(settings, state_dir))
+    variables = launch.claude_variables(address(settings), token, settings, sizes)
+    removed = [name for name in conflicting(os.environ) if name not in variables]
     click.echo(_for_shell(shell, variables, removed))
 
 
-async def _serve(settings: Config, state: Path) -> int:
+async def _serve(job: Job, ready: Callable[[str], None]) -> int:
     """Listen until SIGINT (130) or SIGTERM (0)."""
-    from latimer.launch import until_signal
-    from latimer.shell.server import running
+    from latimer.shell.notify import STOPPING, notify
+    from latimer.shell.service import running
+    from latimer.shell.signals import heard
 
-    with until_signal() as stopped:
+    with heard() as signals:
         try:
-            async with running(settings, state) as url:
-                _announce(url)
-                return await stopped
+            async with running(job.config, job.state, identity=job.identity, source=job.source, signals=signals) as url:
+                ready(url)
+                code = await signals.stopped
+                notify(STOPPING)
+                return code
         except OSError as error:
-            raise _listen_error(settings, error) from None
+            raise _listen_error(job, error) from None
 
 
-def _serve_with(workers: int, settings: Config, state: Path) -> int:
+def _serve_with(workers: int, job: Job, ready: Callable[[str], None]) -> int:
     """`_serve` in several processes."""
     if not hasattr(os, "fork"):
         raise ConfigError("--workers: this system cannot fork processes, so Latimer runs in one; leave it out")
     from latimer.shell.workers import bind, supervise
 
     try:
-        sockets = bind(settings.server.host, settings.server.port)
+        sockets = bind(job.config.server.host, job.config.server.port)
     except OSError as error:
-        raise _listen_error(settings, error) from None
-    return supervise(settings, state, workers, sockets, _announce)
+        raise _listen_error(job, error) from None
+    return supervise(job, workers, sockets, ready)
 
 
-def _announce(url: str) -> None:
+def _announce(job: Job, files: InstanceFiles | None, log_file: Path | None, background: bool, url: str) -> None:
+    """It is ready: tell the user, the service manager, and those who ask for the Latimer of this state directory."""
+    from latimer.shell.instance import new_record
+    from latimer.shell.notify import READY, notify
+
+    log = logging.getLogger(__name__)
+    if files is None:
+        log.info("`latimer status` tells of another Latimer, which has %s", job.state)
+    else:
+        source_name = job.source.path if job.source.path.exists() else job.config.source
+        try:
+            files.write(new_record(job.identity, url, str(source_name), log_file, background))
+        except OSError as error:
+            log.warning("`latimer status` will not know of this one: %s: %s", files.path, error.strerror)
     click.echo(f"latimer: listening on {url}")
     sys.stdout.flush()
+    notify(READY)
+    if background:  # whoever waited for that line is gone
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)
 
 
-def _listen_error(settings: Config, error: OSError) -> LatimerError:
-    server = settings.server
+def _listen_error(job: Job, error: OSError) -> LatimerError:
+    server = job.config.server
     where = f"port {server.port} on {server.host}"
     choose = "choose another with --port N (LATIMER_PORT, or port under [server]); --port 0 takes any free one"
     if error.errno == errno.EADDRINUSE:
-        return LatimerError(f"{where} is in use; {choose}")
+        return LatimerError(f"{where} is in use by {_occupant(job)}; {choose}")
     if error.errno == errno.EACCES:
         return LatimerError(f"{where} needs rights that this user does not have; {choose}")
     if error.errno == errno.EADDRNOTAVAIL:
@@ -202,72 +212,28 @@ def _listen_error(settings: Config, error: OSError) -> LatimerError:
     return LatimerError(f"{where}: {error.strerror or error}")
 
 
-async def _run(settings: Config, command: list[str], state: Path) -> int:
-    """Start the proxy on a free port with a token of its own, and Claude Code against it."""
-    import secrets
+def _occupant(job: Job) -> str:
+    """Who has the port, and what to do with it."""
+    from latimer.shell.instance import InstanceFiles, who_listens
 
-    from msgspec.structs import replace
-
-    from latimer.launch import claude_environment, run_claude
-    from latimer.policy.config import LITERAL
-    from latimer.shell.server import running
-
-    token = secrets.token_urlsafe(32)
-    server = replace(settings.server, host="127.0.0.1", port=0, token=f"{LITERAL}{token}")
-    private = replace(settings, server=server)
-    async with running(private, state) as url:
-        window, most = await _asked_limits(private, learned(private, state))
-        environment = claude_environment(url, token, private, window, most, os.environ)
-        return await run_claude(command, environment)
+    server = job.config.server
+    latimer = who_listens(server.host, server.port)
+    if latimer is None:
+        return f"another program (`lsof -i :{server.port}` names it)"
+    record = InstanceFiles(job.state).read()
+    ours = record is not None and record.identity.id == latimer.instance
+    stop = "stop it with `latimer stop`" if ours else "stop it where it was started"
+    return f"another Latimer ({latimer.version}): use that one (`latimer env`), {stop}"
 
 
-def _permission_arguments(settings: Config, arguments: tuple[str, ...]) -> tuple[str, ...]:
-    from latimer.launch import AUTO_MODE_IS_OFF, permission_arguments
+def address(settings: Config) -> str:
+    """The URL that clients on this machine reach a server of this configuration at. Raises ConfigError for port 0."""
+    from latimer.shell.instance import host_in_url, reachable
 
-    more = permission_arguments(settings, arguments) if sys.stdin.isatty() else ()
-    if more:
-        click.echo(f"latimer: {AUTO_MODE_IS_OFF}", err=True)
-    return more
-
-
-def _limits(settings: Config, known: Mapping[str, Overlay]) -> tuple[int, int]:
-    """The smallest known context window and output limit of the tiers' models, each 0 when none is known."""
-    from latimer.policy.routing import TIERS, tier_route
-
-    rules = [route.profile.request for tier in TIERS if (route := tier_route(settings, tier, known))]
-    return _least(rule.context_window for rule in rules), _least(rule.max_output for rule in rules)
-
-
-async def _asked_limits(settings: Config, known: Mapping[str, Overlay] = _NOTHING) -> tuple[int, int]:
-    """`_limits`, with the upstreams asked for windows that are not known."""
-    from latimer.policy.routing import TIERS, tier_route
-    from latimer.shell.models import ask_each
-
-    routes = {route.name: route for tier in TIERS if (route := tier_route(settings, tier, known))}
-    unknown = [route for route in routes.values() if not route.profile.request.context_window]
-    told = await ask_each(unknown)
-    window, most = _limits(settings, known)
-    window = _least([window, *(answer.context_window for answer in told)])
-    most = _least([most, *(answer.max_output for answer in told)])
-    if not window and unknown:
-        click.echo(
-            f"latimer: the context window of {unknown[0].name} is unknown, so Claude Code assumes 200k tokens; "
-            "set it with --context-window N (LATIMER_CONTEXT_WINDOW)",
-            err=True,
-        )
-    return window, most
-
-
-def _least(numbers: Iterable[int]) -> int:
-    return min((number for number in numbers if number), default=0)
-
-
-def _address(settings: Config) -> str:
     server = settings.server
     if server.port == 0:
-        raise ConfigError("port 0 is a different one at each start; give `latimer env` the real one with --port N")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(server.host, server.host)  # noqa: S104
-    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+        raise ConfigError("port 0 is a different one at each start; say which one it is with --port N (LATIMER_PORT)")
+    return f"http://{host_in_url(reachable(server.host))}:{server.port}"
 
 
 def _for_shell(shell: str, variables: dict[str, str], removed: list[str]) -> str:

@@ -84,13 +84,18 @@ class Blocks:
             segment.parts.append(text)
         self.advance()
 
-    def more_text(self, text: str) -> list[Event]:
-        """The event for more of the text that is open; [] where something else is open or waits."""
+    @property
+    def growing(self) -> Segment | None:
+        """The segment whose block is open, if more of it can go out at once: nothing else waits."""
         segment = self._open
-        if segment is None or segment.kind != "text" or self._waiting or self.events or not text:
-            return []
+        return None if segment is None or self._waiting or not segment.started else segment
+
+    def grow(self, segment: Segment, text: str) -> Delta:
+        """More of the segment that is `growing`: what `add` would make of it."""
         self.chars += len(text)
-        return [Delta(self._index, text)]
+        if segment.kind == "call" or (self._reader.seal_text and segment.kind == "reasoning"):
+            segment.parts.append(text)
+        return Delta(self._index, text)
 
     def advance(self) -> None:
         """Open the next segment as often as the open one allows."""

@@ -8,7 +8,7 @@ from msgspec import json
 from msgspec.structs import replace
 
 from latimer.errors import Failure
-from latimer.events import Event
+from latimer.events import Delta, Event
 from latimer.wire import sse
 from latimer.wire.json_text import UNREADABLE
 
@@ -55,6 +55,11 @@ class BodyDecoder:
     def done(self) -> bool:
         """Whether the upstream has said that nothing more follows."""
         return self._done
+
+    def more(self, data: bytes) -> Delta | None:
+        """The event of bytes that say only more of the open block; None: `decode` must see them."""
+        del data
+        return None
 
     def decode(self, data: bytes) -> list[Event]:
         """The events that these bytes cause."""

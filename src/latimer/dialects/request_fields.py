@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Raw, json
@@ -33,6 +34,10 @@ UNCARRIED: dict[str, tuple[Action, str]] = {
 }
 """Top-level fields without an equivalent, and what the report says of them."""
 
+_uncarried: Callable[[wire.RequestBody], tuple[Any, ...]] = attrgetter(*UNCARRIED)
+_NOTHING = _uncarried(wire.RequestBody(model="", messages=[], max_tokens=0))
+"""What most requests have of them."""
+
 MIN_OUTPUT = 256
 """Fewer tokens than this are never left for the answer when the window is nearly full: the upstream should say so."""
 
@@ -55,16 +60,8 @@ def asks_for_stream(request: Request, profile: Profile) -> bool:
 
 def report_uncarried(request: Request, context: Context) -> None:
     """Report the fields that have no equivalent."""
-    body = request.body
-    for name, (action, why) in UNCARRIED.items():
-        value = getattr(body, name)
-        if value in (None, []) or not _given(value):
-            continue
-        if name == "context_management" and request.applied_edits is not None:
-            continue
-        if name == "cache_control" and context.marks_caches:
-            continue
-        context.lose(name, why, action)
+    if _uncarried(request.body) != _NOTHING:
+        _report_fields(request, context)
     context.lose_if_given(
         "output_config.task_budget", request.output_config.task_budget, "the provider has no task budgets"
     )
@@ -77,6 +74,18 @@ def report_uncarried(request: Request, context: Context) -> None:
         )
         if request.thinking.type == "between_tools":
             context.lose("thinking.type", "notes between tools come as text", "approximated")
+
+
+def _report_fields(request: Request, context: Context) -> None:
+    for name, (action, why) in UNCARRIED.items():
+        value = getattr(request.body, name)
+        if value in (None, []) or not _given(value):
+            continue
+        if name == "context_management" and request.applied_edits is not None:
+            continue
+        if name == "cache_control" and context.marks_caches:
+            continue
+        context.lose(name, why, action)
 
 
 def _given(value: Any) -> bool:

@@ -7,6 +7,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Raw, Struct, json
@@ -31,6 +32,7 @@ MAX_REFERENCE = 4096
 """Bytes; a reference is a name of at most 128 characters and perhaps a cache mark."""
 
 
+@lru_cache(maxsize=4096)
 def upstream_name(name: str) -> str:
     """A legal function name: the tool's own, or its beginning with a hash, unique and the same every turn."""
     if LEGAL_NAME.fullmatch(name):
@@ -42,12 +44,17 @@ def restored_names(request: Request) -> dict[str, str]:
     """Upstream names back to the client's, for those that had to change."""
     calls = (block for message in request.messages for block in message.blocks if isinstance(block, wire.ToolUseBlock))
     names = {*known_tools(request, []), *(function_name(block.name, block.toolset_name) for block in calls)}
-    return {upstream_name(name): name for name in names if upstream_name(name) != name}
+    return {sent: name for name in names if (sent := upstream_name(name)) != name}
 
 
 def upstream_id(call_id: str, rules: ToolRules) -> str:
     """The id a call and its result have upstream: the client's own if the upstream takes it, else a hash of it."""
-    return call_id if re.fullmatch(rules.id_pattern, call_id) else hash_text(call_id, 9)
+    return call_id if _pattern(rules.id_pattern).fullmatch(call_id) else hash_text(call_id, 9)
+
+
+@lru_cache(maxsize=64)
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text)
 
 
 class CallIds:
@@ -80,7 +87,7 @@ def hash_text(text: str, length: int) -> str:
 def known_tools(request: Request, losses: list[Loss]) -> dict[str, wire.Tool]:
     """Every tool by its name: the request's own, then those that `tool_addition` blocks define."""
     tools = {tool.name: tool for tool in request.tools}
-    for path, change in _changes(request):
+    for path, change in _told_changes(request):
         match change:
             case {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": definition}}:
                 for tool in decode_tool(Raw(json.encode(definition)), f"{path}.tool.definition", losses).tools:
@@ -103,8 +110,10 @@ def shown_so_far(request: Request) -> Shown:
     """Which tools were brought in and taken away."""
     loaded: dict[str, int] = {}
     removed: set[str] = set()
-    for _, change in _changes(request):
+    for change in _changes(request):
         match change:
+            case wire.ToolUseBlock():  # it is known, even when what brought it in has been compacted away
+                name = function_name(change.name, change.toolset_name)
             case {"type": "tool_removal", "tool": {"name": str(name)}}:
                 removed.add(name)
                 continue
@@ -114,8 +123,8 @@ def shown_so_far(request: Request) -> Shown:
                 pass
             case {"type": "tool_addition", "tool": {"name": str(name)}}:
                 pass
-            case {"type": "tool_reference", "tool_name": str(name)} | {"type": "tool_use", "name": str(name)}:
-                pass  # a tool that was called is known, even when what brought it in has been compacted away
+            case {"type": "tool_reference", "tool_name": str(name)}:
+                pass
             case _:
                 continue
         loaded.setdefault(name, len(loaded))
@@ -123,21 +132,31 @@ def shown_so_far(request: Request) -> Shown:
     return Shown(loaded, frozenset(removed))
 
 
-def _changes(request: Request) -> Iterator[tuple[str, Any]]:
-    """Everything in the conversation that changes the tool list, in its order, with its path."""
+def _changes(request: Request) -> Iterator[Any]:
+    """Everything in the conversation that changes the tool list, in its order: calls, and as JSON values what brings
+    tools in or takes them away.
+    """
     for message in request.messages:
-        for place, block in enumerate(message.blocks):
+        for block in message.blocks:
             match block:
+                case wire.ToolUseBlock():
+                    yield block
                 case wire.ToolResultBlock(content=list() as parts):
-                    yield from ((message.path(place), json.decode(raw)) for raw in parts if _may_refer(raw))
-                case wire.ToolUseBlock(name=name, toolset_name=toolset):
-                    yield message.path(place), {"type": "tool_use", "name": function_name(name, toolset)}
+                    yield from (json.decode(raw) for raw in parts if _may_refer(raw))
                 case wire.UnknownBlock(type="tool_search_tool_result", raw=raw):
                     content = json.decode(raw).get("content")
                     references = content.get("tool_references") if isinstance(content, dict) else None
-                    yield from ((message.path(place), reference) for reference in references or ())
+                    yield from references or ()
                 case wire.UnknownBlock(type="tool_addition" | "tool_removal", raw=raw):
-                    yield message.path(place), json.decode(raw)
+                    yield json.decode(raw)
+
+
+def _told_changes(request: Request) -> Iterator[tuple[str, Any]]:
+    """The blocks that say themselves how the tool list changes, with their paths."""
+    for message in request.messages:
+        for place, block in enumerate(message.blocks):
+            if isinstance(block, wire.UnknownBlock) and block.type in ("tool_addition", "tool_removal"):
+                yield message.path(place), json.decode(block.raw)
 
 
 def _may_refer(raw: Raw) -> bool:
@@ -161,20 +180,24 @@ def visible_tools(request: Request, context: Context) -> list[wire.Tool]:
     shown: list[wire.Tool] = []
     late: list[wire.Tool] = []
     for index, (name, tool) in enumerate(context.tools.items()):
-        path = request.tool_paths.get(name, f"tools.{index}")
         if tool.allowed_callers and "direct" not in tool.allowed_callers:
             if name == forced:
                 raise invalid(f"tool_choice.name: tool {name!r} cannot be called directly")
-            context.lose(path, "only code that runs at Anthropic may call this tool")
-        elif name in changes.removed or _toolset(name, request) in changes.removed:
-            context.lose(path, "a tool_removal took it away", "emulated")
+            context.lose(_path(request, name, index), "only code that runs at Anthropic may call this tool")
+        elif changes.removed and not changes.removed.isdisjoint((name, _toolset(name, request))):
+            context.lose(_path(request, name, index), "a tool_removal took it away", "emulated")
         elif name in declared and not tool.defer_loading:
             shown.append(tool)
         elif name in loaded or name == forced:
             late.append(tool)
         else:
-            context.lose(f"{path}.defer_loading", "hidden until a tool_reference names it", "emulated")
+            where = f"{_path(request, name, index)}.defer_loading"
+            context.lose(where, "hidden until a tool_reference names it", "emulated")
     return shown + sorted(late, key=lambda tool: loaded.get(tool.name, len(loaded)))
+
+
+def _path(request: Request, name: str, index: int) -> str:
+    return request.tool_paths.get(name) or f"tools.{index}"
 
 
 def _toolset(name: str, request: Request) -> str | None:
@@ -218,8 +241,9 @@ def _report_lost(request: Request, context: Context) -> None:
     """Report what the upstream is not told of the client's tools."""
     rules = context.profile.tools
     for index, tool in enumerate(request.tools):
-        path = request.tool_paths.get(tool.name, f"tools.{index}")
-        context.lose_if_given(f"{path}.cache_control", tool.cache_control, "tools carry no cache marks here")
+        path = _path(request, tool.name, index)
+        if tool.cache_control is not wire.NULL:
+            context.lose_if_given(f"{path}.cache_control", tool.cache_control, "tools carry no cache marks here")
         if tool.strict and not sent_strict(tool, rules):
             why = "schemas are sent as guidance, not enforced"
             why = "strict mode would refuse the schema" if rules.strict else why

@@ -30,6 +30,11 @@ class Arguments:
         self._waiting: list[Event] = []
         self._ending = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether no call is open."""
+        return self._text is None and self._undecided is None and not self.done
+
     def pass_on(self, event: Event) -> list[Event]:
         """The events that take this one's place."""
         if self.done:

@@ -26,6 +26,8 @@ class Cursor:
     def __init__(self, text: str, at: int, *, final: bool) -> None:
         self.text = text
         self.at = at
+        self.reach = at
+        """How far it was read, even in vain: what a failure has cost."""
         self._final = final
 
     def wait(self, wanted: str = "") -> Exception:
@@ -87,6 +89,7 @@ class Cursor:
         """Read up to and over this; what stands before it."""
         found = self.text.find(literal, self.at)
         if found < 0:
+            self.reach = len(self.text)
             raise self.wait(literal)
         before = self.text[self.at : found]
         self.at = found + len(literal)
@@ -114,6 +117,7 @@ class Cursor:
                 depth -= 1
             if depth <= 0:
                 break
+        self.reach = max(self.reach, at)
         if depth > 0 or at == start:
             raise self.wait('"' if at < len(self.text) else "")
         self.at = at

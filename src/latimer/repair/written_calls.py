@@ -27,6 +27,10 @@ from .tools import Tools
 
 WRITTEN = "a tool call that the model wrote as text was recovered"
 Piece = str | Written
+OFTEN = 1024
+"""Up to here, what may be a call is read again with each piece of it; from here on, when it has grown by an eighth."""
+MOST_IN_VAIN = 4 * 1024 * 1024
+"""Characters that are read of what turns out to be no call, in one answer; then text is text."""
 
 
 class WrittenCalls:
@@ -48,10 +52,18 @@ class WrittenCalls:
         self._begin: BlockStart | None = None  # of a text block that the client has not been shown yet
         self._index: int | None = None  # of the text block that is being read
         self._blank = ""  # white space at its start
-        self._held = ""
+        self._held = ""  # of this block
+        self._fresh: list[str] = []  # what has come behind it since it was last read
+        self._fresh_size = self._due = 0
         self._candidate = self._certain = False
         self._wanted = ""
+        self._in_vain = 0
         self._stop: BlockStop | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no text is read, and every block keeps its index."""
+        return self._index is None and self._stop is None and not self._shift
 
     def pass_on(self, event: Event) -> list[Event]:
         """The events that take this one's place."""
@@ -84,34 +96,68 @@ class WrittenCalls:
         if not self._held and self._begin is None and not SPECIAL.search(data):
             self._prose.skip(data)
             return [self._shifted(event)]
-        self._held += data
+        self._fresh.append(data)
+        self._fresh_size += len(data)
         if self._certain or (self._candidate and self._still_waits(data)):
             return []
+        self._gather()
         shown: list[str] = []
         while self._advance(shown):
             pass
         return self._show("".join(shown))
 
     def _still_waits(self, data: str) -> bool:
-        """Whether what the candidate waits for has not come: then there is no need to read it again."""
-        return bool(self._wanted) and self._wanted not in self._held[-len(data) - len(self._wanted) + 1 :]
+        """Whether what the candidate waits for has not come, or little has: then it is not read again, since all of
+        that is time that grows with the square of the text.
+        """
+        if self._wanted:
+            before = len(self._wanted) - 1
+            end = "".join(self._fresh[-before - 1 : -1])[-before:] if before else ""
+            if len(end) < before:
+                end = self._held[len(end) - before :] + end
+            if self._wanted not in end + data:
+                return True
+            self._wanted = ""
+        return self._fresh_size < self._due
+
+    def _gather(self) -> str:
+        """All that is held of the block."""
+        if self._fresh:
+            self._held += "".join(self._fresh)
+            self._fresh, self._fresh_size = [], 0
+        return self._held
+
+    def _failed(self, cursor: Cursor) -> None:
+        """Count what a reading in vain has cost: what it read, and that the rest is copied."""
+        self._in_vain += max(cursor.reach, cursor.at) + len(cursor.text) // 64
+
+    @property
+    def _tired(self) -> bool:
+        return self._in_vain > MOST_IN_VAIN
 
     def _advance(self, shown: list[str]) -> bool:
         """Read on in what is held; whether there is more to read."""
+        if self._tired:
+            shown.append(self._held)
+            self._held, self._candidate, self._wanted = "", False, ""
+            return False
         if not self._candidate:
             end, self._candidate = self._prose.find(self._held, final=False)
             shown.append(self._held[:end])
             self._held = self._held[end:]
             return self._candidate
+        cursor = Cursor(self._held, 0, final=False)
         try:
-            read(Cursor(self._held, 0, final=False), self._tools)
+            read(cursor, self._tools)
             self._certain = True
             return False
         except More as more:
             self._wanted = more.wanted
+            self._due = len(self._held) // 8 if len(self._held) > OFTEN else 0
             return False
         except Mismatch:
-            self._candidate, self._wanted = False, ""
+            self._failed(cursor)
+            self._candidate, self._wanted, self._due = False, "", 0
             opener = opener_of(self._held)
             self._prose.consume(opener)
             shown.append(opener)
@@ -121,7 +167,7 @@ class WrittenCalls:
     def _released(self, index: int) -> list[Event]:
         """What is held, as text: a citation that follows is of these words, so they were no call."""
         begin, self._begin = self._begin, None
-        text = self._blank + self._held
+        text = self._blank + self._gather()
         self._blank = self._held = self._wanted = ""
         self._candidate = self._certain = False
         shown: list[Event] = [self._shifted(begin)] if begin else []
@@ -145,7 +191,7 @@ class WrittenCalls:
         """End the text block, with what was held as calls or as text."""
         assert self._stop is not None
         stop, self._stop, self._index = self._stop, None, None
-        held, self._held = self._held, ""
+        held, self._held = self._gather(), ""
         pieces: list[Piece] = [held]
         if self._candidate and not (isinstance(following, BlockStart) and isinstance(following.block, ToolCall)):
             pieces = self._pieces(held, last=isinstance(following, Finish))
@@ -155,7 +201,7 @@ class WrittenCalls:
 
     def _fail(self, failure: Failure) -> list[Event]:
         """What was held of a block that the client knows is shown; of another the client can still be told nothing."""
-        shown = [] if self._begin is not None else self._show(self._held)
+        shown = [] if self._begin is not None else self._show(self._gather())
         stop = [self._shifted(self._stop)] if self._stop is not None and shown else []
         self._stop = None
         return [*shown, *stop, failure]
@@ -165,6 +211,9 @@ class WrittenCalls:
         pieces: list[Piece] = []
         rest, candidate, unmarked = text, True, False
         while rest:
+            if self._tired:
+                pieces.append(rest)
+                break
             if not candidate:
                 end, candidate = self._prose.find(rest, final=True)
                 pieces.append(rest[:end])
@@ -175,6 +224,7 @@ class WrittenCalls:
                 pieces += read(cursor, self._tools)
                 unmarked = unmarked or is_unmarked(rest)
             except Mismatch:
+                self._failed(cursor)
                 cursor.at = len(opener_of(rest))
                 self._prose.consume(rest[: cursor.at])
                 pieces.append(rest[: cursor.at])

@@ -35,7 +35,7 @@ def _pieces(message: Message, functions: Mapping[str, str]) -> list[Message]:
     known: set[str] = set()
     for block in message.blocks:
         value = json.decode(block.raw) if isinstance(block, wire.UnknownBlock) else {}
-        if value.get("type") in RESULT_TYPES and value.get("tool_use_id") in known:
+        if value.get("type") in RESULT_TYPES and str(value.get("tool_use_id")) in known:
             results.append(tool_result(value))
             continue
         if results:

@@ -158,6 +158,8 @@ class Round:
     The input of such a call is small, so it is shown when it is whole: what is cut off is never run.
     """
 
+    idle = False
+
     def __init__(self, turn: Turn, blocks: int, before: Usage) -> None:
         self.done = False
         self.calls: list[ServerCall] = []

@@ -77,6 +77,8 @@ class StreamClient:
         self._last_write = self._loop.time()
         self._timer = self._loop.call_later(commit_seconds, self._tick)
         self.headers: dict[str, str] = {}
+        self._route = ""
+        """The one that the client was told of."""
 
     @property
     def committed(self) -> bool:
@@ -88,7 +90,11 @@ class StreamClient:
         return self._line.congested
 
     def announce(self, route: str, report: str) -> None:
+        """Where the headers are out already, a comment tells of another route."""
         self.headers = _headers(route, report)
+        if self.committed and route != self._route:
+            self._route = route
+            self.write(b": latimer-route %b\n" % route.encode("unicode_escape") + PING)
 
     def write(self, data: bytes) -> None:
         if not self._request.begun:
@@ -109,6 +115,7 @@ class StreamClient:
         self._timer.cancel()
 
     def _open(self) -> None:
+        self._route = self.headers.get("latimer-route", "")
         self._request.open(
             {
                 "content-type": "text/event-stream; charset=utf-8",

@@ -22,6 +22,7 @@ from yarl import URL
 from latimer import __version__
 from latimer.policy.web import WebFetch
 from latimer.server_tools.results import ToolFailure
+from latimer.shell.http.trust import SYSTEM, tls_context
 
 MAX_REDIRECTS = 5
 MAX_URL = 2000
@@ -152,7 +153,7 @@ class Egress:
     async def get(self, text: str, permitted: Callable[[str], bool]) -> Fetched:
         """What a URL leads to; `permitted` is asked about it and each redirect. Raises `ToolFailure`."""
         resolver = self._resolver or CheckedResolver(allow_private=self._rules.unsafe_allow_private_addresses)
-        connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
+        connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True, ssl=tls_context(SYSTEM))
         # No trust_env, no cookies: nothing of this machine or of an earlier page goes along.
         session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, headers=HEADERS

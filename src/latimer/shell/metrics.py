@@ -24,6 +24,8 @@ class Snapshot(Struct, frozen=True):
     retries: Mapping[str, int] = {}
     repairs: Mapping[tuple[str, str], int] = {}
     reviews: Mapping[str, int] = {}
+    fallbacks: Mapping[str, int] = {}
+    circuits_opened: Mapping[str, int] = {}
     open: int = 0
 
 
@@ -38,6 +40,8 @@ class Metrics:
         self.retries: Counter[str] = Counter()
         self.repairs: Counter[tuple[str, str]] = Counter()
         self.reviews: Counter[str] = Counter()
+        self.fallbacks: Counter[str] = Counter()
+        self.circuits_opened: Counter[str] = Counter()
         self.open = 0
 
     def answered(self, route: str, usage: Usage, cost: float | None = None) -> None:
@@ -62,6 +66,8 @@ class Metrics:
             self.retries,
             self.repairs,
             self.reviews,
+            self.fallbacks,
+            self.circuits_opened,
             self.open,
         )
 
@@ -75,6 +81,8 @@ class Metrics:
         self.retries.update(other.retries)
         self.repairs.update(other.repairs)
         self.reviews.update(other.reviews)
+        self.fallbacks.update(other.fallbacks)
+        self.circuits_opened.update(other.circuits_opened)
         self.open += other.open
 
     def collect(self) -> Iterator[Metric]:
@@ -96,13 +104,21 @@ class Metrics:
         retries = CounterMetricFamily("latimer_retries", "Repeated attempts by route.", labels=["route"])
         for route, count in self.retries.items():
             retries.add_metric([route], count)
-        repairs = CounterMetricFamily("latimer_repairs", "Repaired tool calls by kind.", labels=["route", "kind"])
+        repairs = CounterMetricFamily("latimer_repairs", "Repairs of answers by kind.", labels=["route", "kind"])
         for (route, kind), count in self.repairs.items():
             repairs.add_metric([route, kind], count)
         reviews = CounterMetricFamily("latimer_reviews", "Tool calls by outcome of review.", labels=["outcome"])
         for outcome, count in self.reviews.items():
             reviews.add_metric([outcome], count)
-        yield from (requests, tokens, cost, unpriced, retries, repairs, reviews)
+        fallbacks = CounterMetricFamily(
+            "latimer_fallbacks", "Answers of a route that was not the first of its chain.", labels=["route"]
+        )
+        for route, count in self.fallbacks.items():
+            fallbacks.add_metric([route], count)
+        opened = CounterMetricFamily("latimer_circuits_opened", "How often a route was left alone.", labels=["route"])
+        for route, count in self.circuits_opened.items():
+            opened.add_metric([route], count)
+        yield from (requests, tokens, cost, unpriced, retries, repairs, reviews, fallbacks, opened)
         yield GaugeMetricFamily("latimer_open_requests", "Now open.", value=self.open)
 
 

@@ -36,16 +36,16 @@ _DIALECTS: frozenset[Dialect] = frozenset(get_args(Dialect))
 class Routes:
     """Which upstreams answer for a model id, and the place where whatever learns of an upstream tells it.
 
-    Without a store, what is learned holds for as long as this process lives. `chain` may be called in any thread, the
-    rest in the loop's.
+    Without a store, what is learned holds for as long as this process lives; `after` are the routes of the
+    configuration before. `chain` may be called in any thread, the rest in the loop's.
     """
 
-    def __init__(self, config: Config, store: Store | None = None) -> None:
+    def __init__(self, config: Config, store: Store | None = None, after: Routes | None = None) -> None:
         self._config = config
         self._store = store
         self._kept = store.read() if store else Knowledge()
         """What stands in the file."""
-        self._own = Knowledge()
+        self.own: Knowledge = after.own if after else Knowledge()
         """What stands in none: what engines tell, and what could not be written."""
         self._pending: tuple[tuple[RouteKey, Finding], ...] = ()
         """What is being written."""
@@ -116,7 +116,7 @@ class Routes:
         key = key_of(route.provider, route.model)
         with self._lock:
             if self._store is None or finding.source == "engine":
-                self._own = self._own.having(key, finding)
+                self.own = self.own.having(key, finding)
             else:
                 self._pending = (*self._pending, (key, finding))
                 task = asyncio.create_task(self._keep(self._store, key, finding))
@@ -142,7 +142,7 @@ class Routes:
             if written:
                 self._kept = self._kept.having(key, finding)
             else:
-                self._own = self._own.having(key, finding)
+                self.own = self.own.having(key, finding)
             self._renew()
 
     def _look(self) -> None:
@@ -150,16 +150,16 @@ class Routes:
         with self._lock:
             self._look_at = time.monotonic() + LOOK_SECONDS
             now = time.time()
-            own, kept = self._own.alive(now), self._kept.alive(now)
+            own, kept = self.own.alive(now), self._kept.alive(now)
             if self._store is not None and (stamp := self._store.stamp()) != self._stamp:
                 self._stamp = stamp
                 kept = self._store.read()
-            if (own, kept) != (self._own, self._kept):
-                self._own, self._kept = own, kept
+            if (own, kept) != (self.own, self._kept):
+                self.own, self._kept = own, kept
                 self._renew()
 
     def _renew(self) -> None:
-        known = self._own.over(self._kept)
+        known = self.own.over(self._kept)
         for key, finding in self._pending:
             known = known.having(key, finding)
         self.learned = overlays(self._config, known)

@@ -13,9 +13,12 @@ from pathlib import Path
 
 from latimer.errors import ConfigError
 from latimer.policy.config import LITERAL, SECRET, Provider
+from latimer.policy.keys import label
 
 COMMAND_SECONDS = 30.0
 KEYRING_SERVICE = "latimer"
+LEAST_SECRET = 6
+"""Characters. Shorter ones, such as the `none` that some local servers are given, are words of other things, too."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ def resolve(reference: str, environ: Mapping[str, str]) -> str:
         raise ConfigError("a secret is env:NAME, keyring:NAME, file:PATH or command:COMMAND")
     value = value.strip()
     if not value or not value.isprintable() or not value.isascii():
-        raise ConfigError(f"{_shown(kind, rest)} gives no usable secret: it must be one line of printable ASCII text")
+        raise ConfigError(f"{label(reference)} gives no usable secret: it must be one line of printable ASCII text")
     return value
 
 
@@ -54,6 +57,14 @@ def request_headers(provider: Provider, environ: Mapping[str, str]) -> dict[str,
         is_reference = SECRET.fullmatch(value) is not None
         headers[name.lower()] = _resolve_at(f"{path}.headers.{name}", value, environ) if is_reference else value
     return headers
+
+
+def secrets_of(provider: Provider, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of `request_headers` that are secret, bare, to be kept out of what an upstream says."""
+    named = [name.lower() for name, value in provider.headers.items() if SECRET.fullmatch(value)]
+    named += [provider.key_header] if provider.api_key else []
+    found = {headers[name].rpartition(" ")[2] for name in named}
+    return tuple(secret for secret in found if len(secret) >= LEAST_SECRET)
 
 
 def _resolve_at(path: str, reference: str, environ: Mapping[str, str]) -> str:
@@ -108,7 +119,7 @@ def _from_command(text: str) -> str:
     """Not run by a shell; what the program says on its standard error is the user's to see."""
     try:
         words = shlex.split(text)
-        shown = _shown("command", text)
+        shown = label(f"command:{text}")
         done = subprocess.run(words, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False)  # noqa: S603
     except ValueError:
         raise ConfigError("command: the quotes of the command do not match") from None
@@ -119,14 +130,6 @@ def _from_command(text: str) -> str:
     if done.returncode != 0:
         raise ConfigError(f"{shown} failed with exit code {done.returncode}")
     return done.stdout.decode("utf-8", "replace")
-
-
-def _shown(kind: str, rest: str) -> str:
-    """A command's arguments may be secrets themselves, so only its program is named."""
-    if kind != "command":
-        return f"{kind}:{rest}"
-    program, *arguments = rest.split(maxsplit=1)
-    return f"command:{program}{' …' if arguments else ''}"
 
 
 _READERS: dict[str, Callable[[str], str]] = {

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import hmac
 import logging
 import math
-import os
 import secrets
 import socket
 import string
+import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from functools import lru_cache
-from pathlib import Path
+from asyncio import FIRST_COMPLETED
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from msgspec import Struct, json
 from msgspec.structs import replace
@@ -26,25 +23,22 @@ from latimer import __version__
 from latimer.dialects.messages.encoder import StreamEncoder, encode_failure
 from latimer.dialects.messages.headers import read_headers
 from latimer.dialects.messages.request import OLD_VERSION
-from latimer.errors import ConfigError, Failure, Rejection, invalid
+from latimer.errors import Failure, Rejection, invalid
 from latimer.policy.catalog import page, picker_models
-from latimer.policy.config import Config, is_loopback
-from latimer.policy.routing import route_names
-from latimer.shell import metrics
+from latimer.policy.config import Config
+from latimer.shell.browsers import check_page
 from latimer.shell.client_stream import StreamClient, WholeClient
-from latimer.shell.engine import Engines
-from latimer.shell.gateway import Call, Gateway, Hop
-from latimer.shell.http.serving import Listener, Request, Response, TooLarge, Unreadable
-from latimer.shell.routes import Routes
-from latimer.shell.secrets import resolve
+from latimer.shell.generation import Generation
+from latimer.shell.hop import Call, Hop
+from latimer.shell.http.serving import Request, Response, TooLarge, Unreadable
+from latimer.shell.instance import CHALLENGE, PROOF, SERVICE, Identity
+from latimer.shell.metrics import Metrics, text
+from latimer.shell.reload import Taken
 from latimer.shell.shared_metrics import SharedMetrics
-from latimer.shell.state import Store
-from latimer.shell.upstream import UpstreamClient
+from latimer.shell.status import Load, Workers, describe
 
 log = logging.getLogger(__name__)
 
-SHUTDOWN_SECONDS = 5.0
-"""How long open streams may still run when the server is asked to stop."""
 STOP_SECONDS = 1.0
 """How long a client may take to be told that the server stops."""
 STOPPING = Failure("overloaded_error", "this Latimer gateway is stopping")
@@ -59,6 +53,8 @@ _JSON = {"content-type": "application/json"}
 _NO_HEADERS: Mapping[str, str] = {}
 _OPEN_PATHS = frozenset({"/", "/health", "/api/hello"})
 """Paths that never need a token."""
+
+Handler = Callable[[Request, str, Generation], Awaitable[Response | None]]
 
 
 def new_id(prefix: str) -> str:
@@ -89,30 +85,78 @@ class Place(Struct, frozen=True):
 
 
 class LatimerServer:
-    """Handlers of every route. Each takes a request and its id, and answers or raises `Rejection`."""
+    """Handlers of every route. Each takes a request, its id and the generation it began in, and answers or raises
+    `Rejection`.
+    """
 
-    def __init__(self, config: Config, gateway: Gateway, token: str, place: Place | None = None) -> None:
-        self._config = config
+    def __init__(self, generation: Generation, identity: Identity, place: Place | None = None) -> None:
+        self.taken = Taken(1, time.time())
+        self._now = generation
+        self._older: set[Generation] = set()
+        """Those before, whose last requests are still being answered."""
+        self._closing: set[asyncio.Task[None]] = set()
+        self._identity = identity
         self._place = place
-        self._gateway = gateway
-        self._token = token
-        self._routes: dict[tuple[str, str], Callable[[Request, str], Awaitable[Response | None]]] = {
+        self._routes: dict[tuple[str, str], Handler] = {
             ("POST", "/v1/messages"): self._messages,
             ("POST", "/v1/messages/count_tokens"): self._count_tokens,
             ("GET", "/v1/models"): self._models,
             ("GET", "/health"): self._health,
             ("GET", "/ready"): self._health,
             ("GET", "/metrics"): self._metrics,
+            ("GET", "/status"): self._status,
             ("GET", "/api/hello"): self._health,
             ("GET", "/"): self._landing,
         }
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
-    async def stop(self, seconds: float) -> None:
-        """Let open requests end for so long, then end them: each client is told that it may ask again."""
+    @property
+    def config(self) -> Config:
+        """The one in use."""
+        return self._now.config
+
+    @property
+    def generation(self) -> Generation:
+        """What answers the next request."""
+        return self._now
+
+    @property
+    def metrics(self) -> Metrics:
+        """What has happened since the start."""
+        return self._now.gateway.metrics
+
+    def use(self, generation: Generation) -> None:
+        """From now on requests are answered by this one; those that are open go on in theirs."""
+        older, self._now = self._now, generation
+        self._older.add(older)
+        self._close_if_unused(older)
+
+    def _close_if_unused(self, generation: Generation) -> None:
+        if generation not in self._older or generation.open:
+            return
+        self._older.discard(generation)
+        task = asyncio.create_task(generation.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close every generation; requests must have ended."""
+        for generation in (*self._older, self._now):
+            await generation.close()
+        await asyncio.gather(*self._closing)
+
+    async def stop(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
+        """Let open requests end for so long, unless `hurry` is set meanwhile, then end them: each client is told that
+        it may ask again.
+        """
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+            ended = asyncio.create_task(asyncio.wait(self._tasks))
+            hurried = asyncio.create_task(hurry.wait()) if hurry else None
+            await asyncio.wait([ended, hurried] if hurried else [ended], timeout=seconds, return_when=FIRST_COMPLETED)
+            for waiter in (ended, hurried):
+                if waiter is not None:
+                    waiter.cancel()
         self._stopping = True
         for task in self._tasks:
             task.cancel()
@@ -123,15 +167,17 @@ class LatimerServer:
         """Answer one request; every failure becomes Anthropic's error envelope."""
         request_id = new_id("req_")
         path = normalize_path(request.path)
-        counters = self._gateway.metrics
+        now = self._now
+        counters = now.gateway.metrics
         counters.open += 1
+        now.open += 1
         outcome = "disconnected"
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
             try:
-                response = await self._dispatch(request, path, request_id)
+                response = await self._dispatch(request, path, request_id, now)
             except Exception as error:
                 response = failure_response(self._failure_of(error, request_id), request_id)
             outcome = str(response.status if response else 200)
@@ -145,6 +191,9 @@ class LatimerServer:
         finally:
             self._tasks.discard(task)
             counters.open -= 1
+            now.open -= 1
+            if now is not self._now:
+                self._close_if_unused(now)
             counters.requests[path if (request.method, path) in self._routes else "other", outcome] += 1
 
     def _failure_of(self, error: Exception, request_id: str) -> Failure:
@@ -158,52 +207,33 @@ class LatimerServer:
         log.error("%s: unexpected %s\n%s", request_id, type(error).__name__, where)
         return Failure("api_error", "an unexpected error in Latimer; its log has the details")
 
-    async def _dispatch(self, request: Request, path: str, request_id: str) -> Response | None:
+    async def _dispatch(self, request: Request, path: str, request_id: str, now: Generation) -> Response | None:
         if request.method == "HEAD":
             return Response(headers={"request-id": request_id})
         if path == "/health" and request.method == "GET":
-            return await self._health(request, request_id)
-        self._check_origin(request)
-        if path not in _OPEN_PATHS:
-            self._check_token(request)
+            return await self._health(request, request_id, now)
+        check_page(request.headers, now.config.server.host, now.token)
+        if path not in _OPEN_PATHS and not (path == "/status" and self._knows_secret(request)):
+            _check_token(request, now.token)
         handler = self._routes.get((request.method, path))
         if handler is not None:
-            return await handler(request, request_id)
+            return await handler(request, request_id, now)
         if path.startswith("/api/event_logging/"):
             return json_response({}, request_id) if request.method == "POST" else _not_allowed(["POST"], request_id)
         if path.startswith("/v1/models/"):
             if request.method != "GET":
                 return _not_allowed(["GET"], request_id)
-            return self._model(path.removeprefix("/v1/models/"), request_id)
+            return self._model(path.removeprefix("/v1/models/"), request_id, now)
         if allowed := [method for method, known in self._routes if known == path]:
             return _not_allowed(allowed, request_id)
         raise Rejection(Failure("not_found_error", f"{request.method} {path}: this gateway has no such route"))
 
-    def _check_token(self, request: Request) -> None:
-        if not self._token:
-            return
-        scheme, _, bearer = request.header("authorization").partition(" ")
-        given = [request.header("x-api-key"), bearer.strip() if scheme.lower() == "bearer" else ""]
-        token = self._token.encode()
-        # A header may hold any bytes; those that are no UTF-8 are surrogates here.
-        if not any(hmac.compare_digest(candidate.encode("utf-8", "surrogateescape"), token) for candidate in given):
-            message = (
-                "invalid token for this Latimer gateway: set ANTHROPIC_AUTH_TOKEN to the token it was started with"
-            )
-            raise Rejection(Failure("authentication_error", message, should_retry=False))
+    def _knows_secret(self, request: Request) -> bool:
+        """Whether it comes from somebody who may read the user's files (`latimer status`)."""
+        challenge = request.header(CHALLENGE)
+        return challenge != "" and self._identity.allows(challenge, request.header(PROOF))
 
-    def _check_origin(self, request: Request) -> None:
-        """No web page may use this gateway: browsers send an Origin, and a rebound name shows in Host."""
-        if "origin" in request.headers:
-            raise Rejection(Failure("permission_error", "requests from web pages are not answered"))
-        host = request.header("host")
-        if self._token:
-            return  # no page knows it, and containers reach this machine by other names
-        if host and is_loopback(self._config.server.host) and not _is_this_machine(host):
-            message = f"Host {host!r} is not this machine's loopback address"
-            raise Rejection(Failure("permission_error", message))
-
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request, now: Generation) -> bytes:
         encoding = request.header("content-encoding").strip().lower()
         if encoding not in _ENCODINGS:
             message = f"content-encoding: {encoding!r} is not supported; use gzip, deflate or none"
@@ -211,7 +241,7 @@ class LatimerServer:
         try:
             return await request.body()
         except TooLarge as error:
-            limit = self._config.server.max_body_bytes
+            limit = now.config.server.max_body_bytes
             message = f"the request is larger than {limit} bytes (server.max_body_bytes)"
             raise Rejection(Failure("request_too_large", message)) from error
         except Unreadable as error:
@@ -219,30 +249,31 @@ class LatimerServer:
 
     # --- the API -----------------------------------------------------------------------------------------------------
 
-    async def _messages(self, request: Request, request_id: str) -> Response | None:
-        call = Call(await self._body(request), read_headers(request.headers), request_id, new_id("msg_"))
-        hop = await self._gateway.parse(call)
+    async def _messages(self, request: Request, request_id: str, now: Generation) -> Response | None:
+        call = Call(await self._body(request, now), read_headers(request.headers), request_id, new_id("msg_"))
+        now.note(request_id, call.raw)
+        hop = await now.gateway.parse(call)
         if hop.stream is not None:
-            return await self._stream(request, hop, hop.stream)
+            return await self._stream(request, hop, hop.stream, now)
         whole = WholeClient()
         try:
-            await self._gateway.exchange(hop, whole)
+            await now.gateway.exchange(hop, whole)
         except Rejection as rejection:
             return failure_response(rejection.failure, request_id, whole.headers)
         return Response(200, {**_JSON, "request-id": request_id, **whole.headers}, whole.body)
 
-    async def _stream(self, request: Request, hop: Hop, encoder: StreamEncoder) -> Response | None:
+    async def _stream(self, request: Request, hop: Hop, encoder: StreamEncoder, now: Generation) -> Response | None:
         request_id = hop.call.request_id
-        limits = self._config.server
+        limits = now.config.server
         client = StreamClient(
             request,
             {"request-id": request_id},
-            lambda: encoder.start(self._gateway.estimate(hop)),
+            lambda: encoder.start(now.gateway.estimate(hop)),
             limits.commit_seconds,
             limits.ping_seconds,
         )
         try:
-            await self._gateway.exchange(hop, client)
+            await now.gateway.exchange(hop, client)
         except Exception as error:
             failure = self._failure_of(error, request_id)
             if not client.committed:
@@ -257,12 +288,12 @@ class LatimerServer:
         client.close()
         return None
 
-    async def _count_tokens(self, request: Request, request_id: str) -> Response | None:
+    async def _count_tokens(self, request: Request, request_id: str, now: Generation) -> Response | None:
         version = request.header("anthropic-version") or OLD_VERSION
-        count = await self._gateway.count_tokens(await self._body(request), version)
+        count = await now.gateway.count_tokens(await self._body(request, now), version)
         return json_response(count, request_id)
 
-    async def _models(self, request: Request, request_id: str) -> Response | None:
+    async def _models(self, request: Request, request_id: str, now: Generation) -> Response | None:
         query = {name: values[-1] for name, values in parse_qs(request.query, keep_blank_values=True).items()}
         try:
             limit = int(query.get("limit", "20"))
@@ -270,27 +301,42 @@ class LatimerServer:
             limit = 0  # refused with the range it must be in
         # The client's own picker has rows for the tiers already.
         picker = request.header("user-agent").startswith("claude-code/")
-        models = picker_models(self._config, self._gateway.routes.learned, tiers=not picker)
+        models = picker_models(now.config, now.gateway.routes.learned, tiers=not picker)
         found = page(models, limit, query.get("after_id"), query.get("before_id"))
         return json_response(found, request_id)
 
-    def _model(self, model_id: str, request_id: str) -> Response:
-        for model in picker_models(self._config, self._gateway.routes.learned):
+    def _model(self, model_id: str, request_id: str, now: Generation) -> Response:
+        for model in picker_models(now.config, now.gateway.routes.learned):
             if model["id"] == model_id:
                 return json_response(model, request_id)
         raise Rejection(Failure("not_found_error", f"model: {model_id}"))
 
     # --- about this server -------------------------------------------------------------------------------------------
 
-    async def _health(self, _request: Request, request_id: str) -> Response | None:
-        return json_response({"status": "ok", "version": __version__}, request_id)
+    async def _health(self, _request: Request, request_id: str, _now: Generation) -> Response | None:
+        health = {"status": "ok", "service": SERVICE, "version": __version__, "instance": self._identity.id}
+        return json_response(health, request_id)
 
-    async def _metrics(self, _request: Request, request_id: str) -> Response | None:
-        own = self._gateway.metrics
-        body = metrics.text(self._place.shared.total(self._place.slot, own) if self._place else own)
+    async def _metrics(self, _request: Request, request_id: str, _now: Generation) -> Response | None:
+        body = text(self._total())
         return Response(200, {"content-type": "text/plain; version=0.0.4", "request-id": request_id}, body)
 
-    async def _landing(self, _request: Request, request_id: str) -> Response | None:
+    async def _status(self, request: Request, request_id: str, now: Generation) -> Response | None:
+        workers = Workers(self._place.slot, list(self._place.loads)) if self._place else Workers()
+        older = sum(generation.open for generation in self._older)  # this request is of none of them
+        body = json.encode(
+            describe(now, self._identity, self.taken, Load(self._total().open - 1, older, workers), time.time())
+        )
+        headers = {**_JSON, "request-id": request_id}
+        if self._knows_secret(request):
+            headers[PROOF] = self._identity.proof(request.header(CHALLENGE), body)
+        return Response(200, headers, body)
+
+    def _total(self) -> Metrics:
+        """The counters of all workers."""
+        return self._place.shared.total(self._place.slot, self.metrics) if self._place else self.metrics
+
+    async def _landing(self, _request: Request, request_id: str, _now: Generation) -> Response | None:
         headers = {"content-type": "text/plain; charset=utf-8", "request-id": request_id}
         return Response(200, headers, _LANDING.encode())
 
@@ -310,99 +356,19 @@ def failure_response(failure: Failure, request_id: str, more: Mapping[str, str] 
     return Response(failure.status, headers, json.encode(encode_failure(failure, request_id)))
 
 
+def _check_token(request: Request, expected: str) -> None:
+    if not expected:
+        return
+    scheme, _, bearer = request.header("authorization").partition(" ")
+    given = [request.header("x-api-key"), bearer.strip() if scheme.lower() == "bearer" else ""]
+    token = expected.encode()
+    # A header may hold any bytes; those that are no UTF-8 are surrogates here.
+    if not any(hmac.compare_digest(candidate.encode("utf-8", "surrogateescape"), token) for candidate in given):
+        message = "invalid token for this Latimer gateway: set ANTHROPIC_AUTH_TOKEN to the token it was started with"
+        raise Rejection(Failure("authentication_error", message, should_retry=False))
+
+
 def _not_allowed(methods: Sequence[str], request_id: str) -> Response:
     allowed = ", ".join([*methods, "HEAD"])
     failure = Failure("invalid_request_error", f"method not allowed; this route takes {allowed}")
     return replace(failure_response(failure, request_id, {"allow": allowed}), status=405)
-
-
-@lru_cache(maxsize=64)
-def _is_this_machine(host: str) -> bool:
-    """Whether a Host header, perhaps with a port and brackets, means loopback; one that cannot be read means nobody."""
-    try:
-        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
-    except ValueError:
-        return False
-    return is_loopback(name)
-
-
-@asynccontextmanager
-async def running(config: Config, state: Path | None = None, place: Place | None = None) -> AsyncIterator[str]:
-    """Serve; yields the base URL, such as `http://127.0.0.1:4002`. Leaving stops gracefully.
-
-    What is learned of upstreams is kept in the directory `state`; without one, only for as long as this runs. With a
-    `place`, this is one of several processes behind a port.
-
-    Raises `ConfigError` when no provider has a usable key, OSError when the port is taken.
-    """
-    token = await asyncio.to_thread(resolve, config.server.token, os.environ)
-    upstream = UpstreamClient(config.server, os.environ)
-    routes = Routes(config, Store(state) if state else None)
-    engines = Engines(config, upstream, routes)
-    try:
-        tells = place is None or place.first
-        await _check_keys(config, upstream, logging.WARNING if tells else logging.DEBUG)
-        gateway = Gateway(config, upstream, engines, routes)
-        server = LatimerServer(config, gateway, token, place)
-        listener = Listener(server.handle, _not_http, config.server.max_body_bytes)
-        try:
-            url = await _listening(listener, config, place)
-            try:
-                engines.start()
-                if tells:
-                    _log_destinations(config)
-                gc.freeze()  # what lives from here to the end needs no more visits
-                gc.enable()
-                with place.shared.kept(place.slot, gateway.metrics) if place else nullcontext():
-                    yield url
-            finally:
-                listener.stop_listening()
-                await server.stop(SHUTDOWN_SECONDS)
-        finally:
-            listener.close()
-            await engines.stop()
-            await routes.close()
-    finally:
-        await upstream.close()
-
-
-async def _listening(listener: Listener, config: Config, place: Place | None) -> str:
-    if place is None:
-        return base_url(*await listener.listen(config.server.host, config.server.port))
-    listener.listen_on(place.sockets, place.loads, place.slot)
-    host, port, *_ = place.sockets[0].getsockname()
-    return base_url(host, port)
-
-
-def base_url(host: str, port: int) -> str:
-    """What a client is told of an address, such as `http://127.0.0.1:4002`."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _not_http(status: int) -> Response:
-    what = "this is not a valid HTTP request" if status == 400 else "the request's headers are too large"
-    response = failure_response(Failure("invalid_request_error", what), new_id("req_"))
-    return replace(response, status=status)
-
-
-def _log_destinations(config: Config) -> None:
-    """Prompts go where the user said, and the user is told."""
-    for name in route_names(config):
-        provider = config.providers[name.partition("/")[0]]
-        log.info("prompts go to %s at %s", name, provider.base_url)
-    if classifier := config.auto_mode.classifier:
-        where = config.providers[classifier.partition("/")[0]].base_url
-        log.info("tool calls of auto mode go to %s at %s for review", classifier, where)
-
-
-async def _check_keys(config: Config, upstream: UpstreamClient, level: int) -> None:
-    """A key that is missing is told at the start; it stops the start only when no provider is left to serve."""
-    problems = []
-    for provider in config.providers.values():
-        try:
-            await upstream.access(provider)
-        except ConfigError as error:
-            problems.append(str(error))
-            log.log(level, "%s", error)
-    if problems and len(problems) == len(config.providers):
-        raise ConfigError("; ".join(problems))

@@ -21,7 +21,8 @@ from latimer.policy.config import LITERAL, Config, Provider
 from latimer.policy.setup import model_names
 from latimer.shell.client_stream import WholeClient
 from latimer.shell.engine import Engines
-from latimer.shell.gateway import Call, Gateway
+from latimer.shell.gateway import Gateway
+from latimer.shell.hop import Call
 from latimer.shell.routes import Routes
 from latimer.shell.upstream import UpstreamClient, named_failure
 

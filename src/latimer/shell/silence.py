@@ -12,10 +12,17 @@ from contextlib import asynccontextmanager
 
 
 class Silence:
-    """Ends the `watched` block with TimeoutError when it has been listening for `seconds` and nothing came."""
+    """Ends the `watched` block with TimeoutError when it has been listening for `seconds` and nothing came.
 
-    def __init__(self, seconds: float) -> None:
+    With `first_seconds` it ends as well when nothing of the answer was `begun` within them, whatever came: servers keep
+    connections open with comments. `why` then says what it was.
+    """
+
+    def __init__(self, seconds: float, first_seconds: float = math.inf) -> None:
         self._seconds = seconds
+        self._first_seconds = first_seconds
+        self._first_by = math.inf
+        self.why = ""
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
         self._deadline: asyncio.Timeout | None = None
@@ -26,7 +33,8 @@ class Silence:
     async def watched(self) -> AsyncIterator[None]:
         """The block that is ended."""
         self._since = self._loop.time()
-        self._timer = self._loop.call_later(self._seconds, self._tick)
+        self._first_by = self._since + self._first_seconds
+        self._timer = self._loop.call_later(min(self._seconds, self._first_seconds), self._tick)
         try:
             async with asyncio.timeout(None) as self._deadline:
                 yield
@@ -42,6 +50,10 @@ class Silence:
         """Something came. Until `listen` is called again, the time is not the upstream's: the client may be slow."""
         self._since = math.inf
 
+    def begun(self) -> None:
+        """The answer has begun; from now on only silence counts."""
+        self._first_by = math.inf
+
     def settle(self, seconds: float) -> None:
         """From now on the block may take `seconds` more, whatever comes. Later calls change nothing."""
         if not self._settling and self._deadline is not None:
@@ -51,8 +63,15 @@ class Silence:
     def _tick(self) -> None:
         if self._deadline is None or self._settling:
             return
-        rest = min(self._since + self._seconds - self._loop.time(), self._seconds)
+        now = self._loop.time()
+        rest = min(self._since + self._seconds - now, self._first_by - now, self._seconds)
         if rest <= 0:
+            began_late = self._first_by <= now
+            self.why = (
+                f"nothing of the answer came for {self._first_seconds:g} s (first_token_timeout_seconds)"
+                if began_late
+                else f"nothing came for {self._seconds:g} s"
+            )
             self._deadline.reschedule(self._loop.time())
         else:
             self._timer = self._loop.call_later(rest, self._tick)

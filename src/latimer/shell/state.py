@@ -79,7 +79,7 @@ class Store:
             before = self.read()
             after = edit(before)
             if after != before:
-                self._write(encode(after))
+                replace_file(self.path, encode(after))
         return after
 
     def _read(self) -> Knowledge:
@@ -88,16 +88,6 @@ class Store:
         if len(text) > MOST_BYTES:
             raise ValueError(f"it is larger than {MOST_BYTES} bytes")
         return decode(text)
-
-    def _write(self, text: bytes) -> None:
-        number, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{FILE}.")  # its mode is 600
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(text)
-            Path(name).replace(self.path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -111,6 +101,18 @@ class Store:
             yield
         finally:
             os.close(number)
+
+
+def replace_file(path: Path, text: bytes) -> None:
+    """Write a file that only the user may read; readers see the old one or the new one. Raises OSError."""
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # its mode is 600
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _lock(number: int) -> None:

@@ -8,21 +8,25 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from latimer.dialects.errors.error_body import ErrorBody, read_body
 from latimer.dialects.errors.failures import Asked, ConnectionKind, connection_failure, failure_of
 from latimer.errors import ConfigError, Failure
-from latimer.policy.config import Provider, Server, is_loopback
+from latimer.policy.config import Provider, Server
 from latimer.policy.routing import Route
 from latimer.shell.http.asking import BrokenReply, Pool, Sink
-from latimer.shell.secrets import request_headers
+from latimer.shell.http.proxies import ProxyFailed, Way, kind_of, proxy_for
+from latimer.shell.http.socks import check_installed
+from latimer.shell.http.trust import Trust, tls_context
+from latimer.shell.prompt_log import MOST_OF_BODY, PromptLog
+from latimer.shell.secrets import request_headers, secrets_of
 
 if TYPE_CHECKING:
     from latimer.shell.http.library import Library
@@ -53,10 +57,12 @@ class UpstreamError(Exception):
 
 
 class Access(Struct, frozen=True):
-    """How a provider is reached: its key and own headers, and the proxy on the way."""
+    """How a provider is reached: its key and own headers, whom TLS trusts, and the proxy on the way."""
 
     headers: dict[str, str]
-    proxy: str | None
+    way: Way
+    secrets: tuple[str, ...] = ()
+    """What of the headers must not be repeated to anybody."""
 
 
 class Reply(Protocol):
@@ -78,14 +84,36 @@ class Reply(Protocol):
         ...
 
 
+class Heard:
+    """An answer that is kept for the prompt log."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self.status = reply.status
+        self.headers = reply.headers
+        self.body = bytearray()
+
+    async def flow(self, sink: Sink) -> bool:
+        """As `Reply.flow`."""
+
+        def take(data: bytes) -> bool:
+            if len(self.body) <= MOST_OF_BODY:
+                self.body += data
+            return sink(data)
+
+        return await self._reply.flow(take)
+
+
 class UpstreamClient:
-    """A pool of connections to all upstreams."""
+    """A pool of connections to all upstreams. Raises ConfigError for a prompt log that cannot be written."""
 
     def __init__(self, server: Server, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._access: dict[str, Access] = {}
+        self._access: dict[tuple[str, str], Access] = {}
+        """By the names of providers and the references of their keys."""
         self._connect_seconds = server.connect_timeout_seconds
         self._pool = Pool(server.connect_timeout_seconds)
+        self.prompts = PromptLog(server.prompt_log)
         self._library: Library | None = None
 
     async def close(self) -> None:
@@ -104,16 +132,20 @@ class UpstreamClient:
         """
         headers = {"content-type": "application/json", "accept": "text/event-stream, application/json", **more}
         url = route.provider.url(route.profile.endpoint.dialect)
-        async with AsyncExitStack() as stack:
-            try:
-                reply = await stack.enter_async_context(self.request(route.provider, "POST", url, body, headers))
-            except ConfigError as error:
+        answering = False
+        try:
+            async with self.request(route.provider, "POST", url, body, headers) as reply:
+                answering = True
+                if not 200 <= reply.status < 300:  # a 204 is an empty answer, a 203 one that a proxy has touched
+                    raise await _refusal(reply, asked, self.secrets(route.provider))
+                yield Answering(reply, urlsplit(url).netloc, asked)
+        except (ConfigError, OSError) as error:
+            if answering:
+                raise
+            if isinstance(error, ConfigError):
                 raise UpstreamError(Failure("authentication_error", str(error), should_retry=False)) from error
-            except OSError as error:
-                raise UpstreamError(named_failure(error, route.provider.base_url, asked)) from error
-            if not 200 <= reply.status < 300:  # a 204 is an empty answer, a 203 one that a proxy has touched
-                raise await _refusal(reply, asked)
-            yield Answering(reply, urlsplit(url).netloc, asked)
+            failure = named_failure(error, route.provider.base_url, asked)
+            raise UpstreamError(replace(failure, cause="unreachable")) from error
 
     @asynccontextmanager
     async def request(
@@ -125,8 +157,16 @@ class UpstreamClient:
         TimeoutError.
         """
         access = await self.access(provider)
+        self.prompts.write("upstream_request", body, provider.name)
         async with self._asked(access, method, url, body, {**headers, **access.headers}) as reply:
-            yield reply
+            if not self.prompts.on:
+                yield reply
+                return
+            heard = Heard(reply)
+            try:
+                yield heard
+            finally:
+                self.prompts.write("upstream_answer", bytes(heard.body), provider.name)
 
     async def fetch(
         self, provider: Provider, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
@@ -135,29 +175,38 @@ class UpstreamClient:
         if body:
             headers = {"content-type": "application/json", **headers}
         async with self.request(provider, method, url, body, headers) as reply:
-            return reply.status, await read_body_of(reply, MAX_FETCHED_BYTES)
+            return reply.status, _without(await read_body_of(reply, MAX_FETCHED_BYTES), self.secrets(provider))
 
     def _asked(
         self, access: Access, method: str, url: str, body: bytes, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[Reply]:
-        if access.proxy is None:
-            return self._pool.asked(method, url, headers, body)
+        if not access.way.proxy or kind_of(access.way.proxy) == "socks":
+            return self._pool.asked(method, url, headers, body, access.way)
         if self._library is None:
             # Imported where it is needed: it is half of what starting takes.
             from latimer.shell.http.library import Library  # noqa: PLC0415
 
             self._library = Library(self._connect_seconds)
-        return self._library.asked(method, url, headers, body, access.proxy)
+        return self._library.asked(method, url, headers, body, access.way)
+
+    def secrets(self, provider: Provider) -> tuple[str, ...]:
+        """What was sent to the provider and must not be repeated to anybody."""
+        known = self._access.get((provider.name, provider.api_key))
+        return known.secrets if known else ()
 
     async def access(self, provider: Provider) -> Access:
         """How to reach the provider, resolved once. None of the client's headers goes upstream.
 
         Raises `ConfigError`.
         """
-        if provider.name not in self._access:
+        name = provider.name, provider.api_key
+        if name not in self._access:
             headers = await asyncio.to_thread(request_headers, provider, self._environ)
-            self._access[provider.name] = Access(headers, proxy_for(provider.base_url))
-        return self._access[provider.name]
+            secrets = secrets_of(provider, headers)
+            for secret in secrets:
+                self.prompts.hide(secret)
+            self._access[name] = Access(headers, way_to(provider), secrets)
+        return self._access[name]
 
 
 class Answering:
@@ -167,6 +216,11 @@ class Answering:
         self._reply = reply
         self._host = host
         self._asked = asked
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in lower case."""
+        return self._reply.headers
 
     async def flow(self, sink: Sink) -> bool:
         """As `Reply.flow`. Raises `UpstreamError` when the connection breaks."""
@@ -199,28 +253,35 @@ async def _collect(reply: Reply, body: bytearray, limit: int) -> None:
     await reply.flow(take)
 
 
-def proxy_for(url: str) -> str | None:
-    """The proxy that the environment or the system names for a URL; none for this machine's own addresses."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    proxy = getproxies().get(parts.scheme, "")
-    if not proxy or is_loopback(host) or proxy_bypass(host):
-        return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if urlsplit(proxy).scheme not in ("http", "https"):
-        log.warning("the proxy for %s is not an HTTP proxy; it is not used", host)
-        return None
-    return proxy
+def way_to(provider: Provider) -> Way:
+    """Raises ConfigError, naming the provider, for files that cannot be used and proxies of an unknown kind."""
+    trust = Trust(provider.ca_file, provider.client_cert_file, provider.client_key_file)
+    try:
+        way = Way(trust, proxy_for(provider.base_url, provider.proxy))
+        if way.proxy and kind_of(way.proxy) == "socks":
+            check_installed()
+        if trust != Trust():
+            tls_context(trust)
+    except ConfigError as error:
+        raise ConfigError(f"providers.{provider.name}: {error}") from None
+    return way
 
 
-async def _refusal(reply: Reply, asked: Asked) -> UpstreamError:
+async def _refusal(reply: Reply, asked: Asked, secrets: tuple[str, ...]) -> UpstreamError:
     body = bytearray()
     with suppress(OSError):  # TimeoutError is an OSError; what has come by then has to do
         async with asyncio.timeout(ERROR_SECONDS):
             await _collect(reply, body, MAX_ERROR_BYTES)
-    error = read_body(bytes(body))
+    error = read_body(_without(bytes(body), secrets))
     failure = failure_of(reply.status, reply.headers, error, asked, time.time())
     return UpstreamError(failure, reply.status, error)
+
+
+def _without(body: bytes, secrets: tuple[str, ...]) -> bytes:
+    """What was said, without the keys: some servers repeat the one that they refuse."""
+    for secret in secrets:
+        body = body.replace(secret.encode(), b"[key]")
+    return body
 
 
 def named_failure(error: BaseException, host: str, asked: Asked) -> Failure:
@@ -230,6 +291,7 @@ def named_failure(error: BaseException, host: str, asked: Asked) -> Failure:
 
 
 _KINDS: tuple[tuple[type[BaseException], ConnectionKind], ...] = (
+    (ProxyFailed, "proxy"),
     (ssl.SSLError, "tls"),
     (socket.gaierror, "dns"),
     (TimeoutError, "timeout"),

@@ -23,8 +23,9 @@ from latimer.errors import ConfigError
 from latimer.policy.web import WebSearch
 from latimer.server_tools.plan import ServerTool
 from latimer.server_tools.results import Found, ToolFailure
+from latimer.shell.http.proxies import kind_of, proxy_for
+from latimer.shell.http.trust import SYSTEM, tls_context
 from latimer.shell.secrets import resolve
-from latimer.shell.upstream import proxy_for
 
 MAX_QUERY = 1000
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -116,7 +117,7 @@ class Searcher:
         except ImportError:
             _log.warning("web_search: duckduckgo needs the search extra: pip install 'latimer[search]'")
             raise ToolFailure("unavailable") from None
-        client = ddgs.DDGS(timeout=int(self._rules.timeout_seconds), proxy=proxy_for("https://duckduckgo.com"))
+        client = ddgs.DDGS(timeout=int(self._rules.timeout_seconds), proxy=proxy_for("https://duckduckgo.com") or None)
         try:
             hits = client.text(query, max_results=self._rules.max_results, backend="duckduckgo")
         except problems.RatelimitException:
@@ -145,10 +146,20 @@ class Searcher:
             **({"Content-Type": "application/json"} if data else {}),
             **(headers or {}),
         }
+        proxy = proxy_for(url)
+        if proxy and kind_of(proxy) == "socks":
+            raise ConfigError(f"searches go through HTTP proxies only; name {self._base} in NO_PROXY to go without")
         async with (
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
             session.request(
-                method, url, params=params, data=data, headers=given, proxy=proxy_for(url), allow_redirects=False
+                method,
+                url,
+                params=params,
+                data=data,
+                headers=given,
+                proxy=proxy or None,
+                ssl=tls_context(SYSTEM),
+                allow_redirects=False,
             ) as response,
         ):
             if response.status == 429:

@@ -2,9 +2,12 @@
 
 The parent binds the port, forks the workers and waits. It has no event loop and no threads, so that it may fork at any
 time. Each worker shares with it the listening sockets, in whose queue connections wait while a worker is replaced, and
-a channel of its own: on it the worker says that it is ready, or why it cannot be. When the channel ends, so has the
-process on its other side; a worker then stops gracefully, as it does when the parent closes it. No worker outlives the
-parent, however that ends. Figures and other ways: docs/decisions/0011-workers.md.
+a channel of its own: on it the worker says that it is ready, or why it cannot be, and the parent tells it to stop, or
+of a newer configuration. When the channel ends, so has the process on its other side; a worker then stops gracefully.
+No worker outlives the parent, however that ends. Figures and other ways: docs/decisions/0011-workers.md.
+
+A newer configuration is read by the parent and tried by one worker. When it can be used there, all have it, and those
+that are started later.
 """
 
 from __future__ import annotations
@@ -21,18 +24,24 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from pathlib import Path
 from typing import NoReturn
 
-from msgspec import DecodeError, Struct, json
+from msgspec import Struct, json
+from msgspec.structs import replace
 
 from latimer.errors import ConfigError, LatimerError
-from latimer.launch import run_loop, until_signal
+from latimer.launch import run_loop
 from latimer.policy.config import Config
 from latimer.shell.http.accepting import ABSENT, shared_loads
 from latimer.shell.http.serving import BACKLOG
-from latimer.shell.server import SHUTDOWN_SECONDS, STOP_SECONDS, Place, base_url, running
+from latimer.shell.notify import READY as IS_READY
+from latimer.shell.notify import STOPPING, notify, reloading
+from latimer.shell.reload import LOOK_SECONDS, FileWatch, Taken, needs_restart, reason, staying
+from latimer.shell.server import STOP_SECONDS, Place
+from latimer.shell.service import base_url
 from latimer.shell.shared_metrics import SharedMetrics
+from latimer.shell.signals import STOPPING_CODES, Terminal, handlers
+from latimer.shell.worker import Answer, Job, Refusal, Reload, Stop, Told, work
 
 log = logging.getLogger(__name__)
 
@@ -43,21 +52,11 @@ FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 8.0
 MOST_DEATHS = 5
 """When one has died so often in a row before all were ready, or all have later, there is no point in going on."""
-GRACE_SECONDS = SHUTDOWN_SECONDS + STOP_SECONDS + 2.0
-"""How long workers may take to stop before they are killed; by their own limits they need less."""
-READY = b"\n"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Refusal(Struct, frozen=True):
-    """Why a worker cannot start, on its channel."""
-
-    message: str
-    config: bool
-    """Whether the configuration is at fault."""
-
-    def error(self) -> LatimerError:
-        return ConfigError(self.message) if self.config else LatimerError(self.message)
+GRACE_SECONDS = STOP_SECONDS + 2.0
+"""How long workers may take to stop, beyond `server.shutdown_seconds`, before they are killed."""
+SEND_SECONDS = 2.0
+"""How long the parent waits for a worker that does not read."""
+_SIGNALS = tuple(getattr(signal, name) for name in STOPPING_CODES if hasattr(signal, name))
 
 
 class Worker:
@@ -68,15 +67,23 @@ class Worker:
         self.pid = 0
         self.channel: socket.socket | None = None
         self.heard = b""
+        """What it said last, up to where it is no whole line yet."""
+        self.ready = False
+        self.refusal: Refusal | None = None
         self.started = 0.0
         self.due = 0.0
         """When the next one may start, by the monotonic clock."""
         self.deaths = 0
         """In a row, each soon after its start."""
 
-    @property
-    def ready(self) -> bool:
-        return self.pid != 0 and self.heard == READY
+
+class Trial(Struct, frozen=True):
+    """A newer configuration that a worker tries."""
+
+    config: Config
+    text: str | None
+    restart: tuple[str, ...]
+    worker: Worker
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -97,15 +104,13 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def supervise(
-    config: Config, state: Path, count: int, sockets: Sequence[socket.socket], ready: Callable[[str], None]
-) -> int:
+def supervise(job: Job, count: int, sockets: Sequence[socket.socket], ready: Callable[[str], None]) -> int:
     """Serve with `count` workers until SIGTERM (0) or SIGINT (130); returns that exit code.
 
     `ready` is called once with the base URL, when every worker answers. Raises `LatimerError` when a worker cannot
     start before that, or when none can any more.
     """
-    return Supervisor(config, state, count, sockets).run(ready)
+    return Supervisor(job, count, sockets).run(ready)
 
 
 def wait_after(deaths: int) -> float:
@@ -119,9 +124,15 @@ def wait_after(deaths: int) -> float:
 class Supervisor:
     """The parent of the workers."""
 
-    def __init__(self, config: Config, state: Path, count: int, sockets: Sequence[socket.socket]) -> None:
-        self._config = config
-        self._state = state
+    def __init__(self, job: Job, count: int, sockets: Sequence[socket.socket]) -> None:
+        self._job = job
+        self._first = job.config
+        self._file = FileWatch(job.source.path)
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._trial: Trial | None = None
+        self._wanted = False
+        """Whether the configuration is to be read although its file is as it was."""
+        self._terminal = Terminal()
         self._sockets = sockets
         self._loads = shared_loads(count)
         self._shared = SharedMetrics(count)
@@ -139,27 +150,43 @@ class Supervisor:
             try:
                 return self._watch(signals, ready)
             finally:
-                self._selector.unregister(signals)
-                self._stop()
+                self._stop(signals)
+                self._selector.close()
 
     # --- while it runs ---
 
     def _watch(self, signals: socket.socket, ready: Callable[[str], None]) -> int:
         while True:
             self._start_due()
-            heard = [key for key, _ in self._selector.select(self._patience())]
-            if any(key.fileobj is signals for key in heard):  # first: it may be why a worker has ended
-                return 130 if signal.SIGINT in signals.recv(64) else 0
-            for key in heard:
-                self._hear(key.data)
+            ready_now = [key for key, _ in self._selector.select(self._patience())]
+            if any(key.fileobj is signals for key in ready_now):  # first: it may be why a worker has ended
+                code = self._asked(signals.recv(64))
+                if code is not None:
+                    return code
+            for key in ready_now:
+                if key.fileobj is not signals:
+                    self._hear(key.data)
+            if self._all_ready:
+                self._look()
             if not self._all_ready and all(worker.ready for worker in self._workers):
                 self._all_ready = True
                 host, port, *_ = self._sockets[0].getsockname()
                 ready(base_url(host, port))
 
+    def _asked(self, numbers: bytes) -> int | None:
+        """The exit code, if a signal asks for the end."""
+        for number in numbers:
+            name = signal.Signals(number).name
+            if name != "SIGHUP" or self._terminal.gone:
+                return STOPPING_CODES[name]
+        self._wanted = True
+        return None
+
     def _patience(self) -> float | None:
-        """Seconds until a worker may start again."""
+        """Seconds until a worker may start again, or the file is to be looked at."""
         waiting = [worker.due for worker in self._absent()]
+        if self._all_ready:
+            waiting.append(self._look_at)
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
     def _absent(self) -> list[Worker]:
@@ -174,8 +201,10 @@ class Supervisor:
 
     def _start(self, worker: Worker) -> None:
         worker.heard, worker.started = b"", time.monotonic()
+        worker.ready, worker.refusal = False, None
         try:
             worker.channel, theirs = socket.socketpair()
+            worker.channel.settimeout(SEND_SECONDS)
         except OSError as error:
             self._died(worker, Refusal(f"it has no channel: {error.strerror}", config=False))
             return
@@ -202,21 +231,35 @@ class Supervisor:
         except ConnectionError:
             said = b""
         if said:
-            worker.heard += said
+            *lines, worker.heard = (worker.heard + said).split(b"\n")
+            for line in lines:
+                self._told(worker, line)
             return
         self._selector.unregister(worker.channel)
         _, status = os.waitpid(worker.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         log.warning("worker %d (process %d) ended with %s", worker.slot, worker.pid, how)
-        self._died(worker, _refusal(worker.heard))
+        self._died(worker, worker.refusal)
+
+    def _told(self, worker: Worker, line: bytes) -> None:
+        if not line:
+            worker.ready = True
+            return
+        said = json.decode(line, type=Answer | Refusal)
+        if isinstance(said, Refusal):
+            worker.refusal = said
+        elif self._trial is not None and self._trial.worker is worker:
+            self._tried(self._trial, said.error)
 
     def _died(self, worker: Worker, refusal: Refusal | None) -> None:
         """Plan another in its place. Raises `LatimerError` when that is no use."""
         now = time.monotonic()
         if worker.channel is not None:
             worker.channel.close()
-        worker.pid, worker.channel = 0, None
+        worker.pid, worker.channel, worker.ready = 0, None, False
+        if self._trial is not None and self._trial.worker is worker:
+            self._tried(self._trial, f"worker {worker.slot} ended while it took it over; SIGHUP lets another one try")
         self._loads[worker.slot] = ABSENT
         self._shared.ended(worker.slot)
         if refusal is not None and not self._all_ready:
@@ -229,21 +272,82 @@ class Supervisor:
         if all(not each.pid and each.deaths >= MOST_DEATHS for each in doomed):
             raise refusal.error() if refusal else LatimerError("the workers die soon after they start; see the log")
 
+    # --- newer configurations ---
+
+    def _look(self) -> None:
+        """Read the configuration when its file has changed, or somebody wants it, and a worker can try it."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._wanted = self._file.changed() or self._wanted
+        worker = next((worker for worker in self._workers if worker.ready), None)
+        if self._wanted and self._trial is None and worker is not None:
+            self._wanted = False
+            self._reload(worker)
+
+    def _reload(self, worker: Worker) -> None:
+        """Have a worker try what the file says now."""
+        notify(reloading())
+        self._file.take()
+        try:
+            text = self._job.source.read()
+            config = self._job.source.parse(text)
+            self._trial = Trial(staying(config, self._first.server), text, needs_restart(self._first, config), worker)
+        except Exception as error:
+            why = reason(error)
+            log.error("the configuration stays as it was: %s", why)
+            self._refused(why)
+            return
+        self._send(worker, Reload(text, self._job.taken.number + 1, first=True))
+
+    def _tried(self, trial: Trial, error: str) -> None:
+        """One worker has tried it: all shall have it, or none."""
+        self._trial = None
+        if error:
+            self._refused(error)
+            return
+        taken = Taken(self._job.taken.number + 1, time.time(), restart=trial.restart)
+        self._job = replace(self._job, config=trial.config, taken=taken)
+        for worker in self._workers:
+            if worker.pid and worker is not trial.worker:
+                self._send(worker, Reload(trial.text, taken.number, first=False))
+        notify(IS_READY)
+
+    def _refused(self, error: str) -> None:
+        self._job = replace(self._job, taken=replace(self._job.taken, error=error))
+        for worker in self._workers:
+            self._send(worker, Told(self._job.taken))
+        notify(IS_READY)
+
+    def _send(self, worker: Worker, order: Stop | Reload | Told) -> None:
+        """What cannot be sent needs no answer: the worker has ended, which its channel tells, or hangs."""
+        if worker.channel is None:
+            return
+        try:
+            worker.channel.sendall(json.encode(order) + b"\n")
+        except TimeoutError:
+            log.error("worker %d (process %d) does not listen and is killed", worker.slot, worker.pid)
+            os.kill(worker.pid, signal.SIGKILL)
+        except OSError:
+            pass
+
     # --- its end ---
 
-    def _stop(self) -> None:
-        """Let the workers stop gracefully, and kill what does not."""
+    def _stop(self, signals: socket.socket) -> None:
+        """Let the workers stop gracefully, at once when another signal comes, and kill what does not."""
+        notify(STOPPING)
         for one in self._sockets:
             one.close()
         alive = [worker for worker in self._workers if worker.channel is not None]
         for worker in alive:
-            assert worker.channel is not None
-            with suppress(OSError):
-                worker.channel.shutdown(socket.SHUT_WR)
-        deadline = time.monotonic() + GRACE_SECONDS
+            self._send(worker, Stop())
+        deadline = time.monotonic() + self._job.config.server.shutdown_seconds + GRACE_SECONDS
         while alive and (left := deadline - time.monotonic()) > 0:
             for key, _ in self._selector.select(left):
-                if _ended(key.data):
+                if key.fileobj is signals:
+                    signals.recv(64)
+                    for worker in alive:
+                        self._send(worker, Stop(now=True))
+                elif _ended(key.data):
                     self._selector.unregister(key.fileobj)
                     alive.remove(key.data)
         for worker in self._workers:
@@ -252,7 +356,6 @@ class Supervisor:
                 os.kill(worker.pid, signal.SIGKILL)
             if worker.pid:
                 os.waitpid(worker.pid, 0)
-        self._selector.close()
 
     # --- in the worker ---
 
@@ -262,7 +365,8 @@ class Supervisor:
         try:
             signal.set_wakeup_fd(-1)
             for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
+                # What SIGHUP asks for is the parent's business.
+                signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             self._selector.close()
             for other in self._workers:
@@ -270,40 +374,15 @@ class Supervisor:
                     other.channel.close()
             first = worker.slot == 0 and not self._all_ready and worker.deaths == 0
             place = Place(self._sockets, self._loads, self._shared, worker.slot, first)
-            code = run_loop(_work(self._config, self._state, place, channel))
+            code = run_loop(work(self._job, place, channel))
         except LatimerError as error:
-            channel.sendall(json.encode(Refusal(str(error), isinstance(error, ConfigError))))
+            channel.sendall(json.encode(Refusal(str(error), isinstance(error, ConfigError))) + b"\n")
         except BaseException as error:
             where = "".join(traceback.format_tb(error.__traceback__))
             log.error("worker %d: unexpected %s\n%s", worker.slot, type(error).__name__, where)
         finally:
             logging.shutdown()
             os._exit(code)
-
-
-async def _work(config: Config, state: Path, place: Place, channel: socket.socket) -> int:
-    """Serve until the channel ends, or a signal comes."""
-    with until_signal() as stopped:
-
-        def ended() -> None:
-            loop.remove_reader(channel)
-            if not stopped.done():
-                stopped.set_result(0)
-
-        loop = asyncio.get_running_loop()
-        loop.add_reader(channel, ended)
-        async with running(config, state, place):
-            with suppress(OSError):  # the parent is gone, which `stopped` tells as well
-                channel.sendall(READY)
-            return await stopped
-
-
-def _refusal(heard: bytes) -> Refusal | None:
-    """What a worker said before it ended; None when it was ready, or did not come to the end of its words."""
-    try:
-        return json.decode(heard, type=Refusal)
-    except DecodeError:
-        return None
 
 
 def _ended(worker: Worker) -> bool:
@@ -320,12 +399,10 @@ def _signals() -> Iterator[socket.socket]:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
     try:
-        yield reader
+        with handlers(dict.fromkeys(STOPPING_CODES, lambda *_: None)):
+            yield reader
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         signal.set_wakeup_fd(previous)
         reader.close()
         writer.close()

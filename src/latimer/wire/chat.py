@@ -6,9 +6,9 @@ allows makes the chunk undecodable, which the decoder turns into a Failure.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 NULL = Raw(b"null")
 """An absent raw subtree; msgspec has no optional `Raw`."""
@@ -105,6 +105,61 @@ class Chunk(Struct, frozen=True):
     x_groq: GroqExtension | None = None
     service_tier: Any = None
     moderation: Any = None
+
+
+Nothing = Literal[""] | None
+NoEntries = Annotated[list[Any], Meta(max_length=0)] | None
+
+
+class MoreArguments(Struct, frozen=True):
+    arguments: str
+    name: Nothing = None
+
+
+class MoreOfCall(Struct, frozen=True):
+    function: MoreArguments
+    index: int | None = None
+    id: str | None = None
+    extra_content: None = None
+
+
+class MoreDelta(Struct, frozen=True):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: Annotated[list[MoreOfCall], Meta(max_length=1)] | None = None
+    reasoning_text: Nothing = None
+    reasoning_details: NoEntries = None
+    reasoning_opaque: Nothing = None
+    refusal: Nothing = None
+    function_call: None = None
+    annotations: NoEntries = None
+    audio: None = None
+    images: NoEntries = None
+
+
+class MoreChoice(Struct, frozen=True):
+    delta: MoreDelta
+    index: Literal[0] | None = 0
+    message: None = None
+    finish_reason: Nothing = None
+    logprobs: None = None
+    content_filter_results: Annotated[dict[str, Any], Meta(max_length=0)] | None = None
+    usage: None = None
+
+
+class More(Struct, frozen=True):
+    """A `Chunk` that says nothing but more of what is open, as nearly all do; no other is of this type.
+
+    So what says more than that is found by decoding alone, without a look at each field.
+    """
+
+    choices: tuple[MoreChoice]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+    service_tier: Any = None
+    moderation: None = None
 
 
 class TextPart(Struct, frozen=True):

@@ -25,7 +25,8 @@ def mend_surrogates(raw: bytes) -> bytes:
 
     JavaScript writes them when it cut a string inside an emoji; no JSON reader that checks takes them.
     """
-    if b"\\ud" not in raw and b"\\uD" not in raw:
+    # A search takes 0.2 ms in half a megabyte, and most requests have no such escape at all.
+    if b"\\u" not in raw or (b"\\ud" not in raw and b"\\uD" not in raw):
         return raw
     return _ESCAPE.sub(_mend, raw)
 

@@ -17,7 +17,7 @@ NULL = Raw(b"null")
 
 def given(raw: Raw) -> bool:
     """Whether a raw subtree is there and not null."""
-    return raw != NULL
+    return raw is not NULL and raw != NULL
 
 
 # --- request: sources and blocks ------------------------------------------------------------------------------------
@@ -264,6 +264,15 @@ class ContextManagement(Struct, frozen=True, forbid_unknown_fields=True):
 class InputMessage(Struct, frozen=True, forbid_unknown_fields=True):
     role: str
     content: str | list[Raw] = ""
+    output_config: Raw = NULL
+    clear_at: str | None = None
+
+
+class KnownMessage(Struct, frozen=True, forbid_unknown_fields=True):
+    """An `InputMessage` in which every block is known: one decoding for all of it."""
+
+    role: str
+    content: str | list[KnownBlock] = ""
     output_config: Raw = NULL
     clear_at: str | None = None
 

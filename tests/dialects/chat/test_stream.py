@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
-from msgspec import json
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import ValidationError, json
 
 from latimer.dialects.chat.stream import FAILED, FINISH_REASON, OVERLOADED, StreamDecoder
 from latimer.dialects.reader import Reader
@@ -11,8 +13,9 @@ from latimer.errors import Failure
 from latimer.events import BlockStart, Delta, Event, Finish, Reasoning, Signature, Start, Text, ToolCall, check
 from latimer.wire.chat import Chunk
 from latimer.wire.json_text import unparsed_input
+from tests import strategies
 from tests.dialects.chat.asking import Json
-from tests.reading import ASKED, READER
+from tests.reading import ASKED, HIDDEN_READER, READER, TAG_READER
 
 DONE = {"finish_reason": "stop"}
 
@@ -55,6 +58,88 @@ def call(index: int | None, id: str | None, name: str | None, arguments: Any) ->
 def finish(events: list[Event]) -> Finish:
     assert isinstance(events[-1], Finish)
     return events[-1]
+
+
+PLAIN: st.SearchStrategy[Json] = st.one_of(
+    st.builds(lambda text: {"content": text}, strategies.TEXTS),
+    st.builds(lambda text: {"content": "", "reasoning_content": text, "tool_calls": []}, strategies.TEXTS),
+    st.builds(lambda text: {"content": None, "reasoning": text, "refusal": ""}, strategies.TEXTS),
+    st.builds(
+        call,
+        st.sampled_from([None, 0, 0, 1]),
+        st.sampled_from([None, "", "a", "b"]),
+        st.sampled_from([None, None, "", "f"]),
+        st.sampled_from(["", "{", '"k":', '"v', '"}', "{}"]),
+    ),
+)
+"""Deltas that say one thing, as nearly all do."""
+ASIDES: list[Json] = [
+    {},
+    {},
+    {},
+    {},
+    {"service_tier": "flex"},
+    {"usage": {"prompt_tokens": 1}},
+    {"error": {"message": ""}},
+]
+
+
+@given(
+    st.lists(st.tuples(PLAIN | st.just({"content": "a"}), st.sampled_from(ASIDES)) | strategies.CHUNKS, max_size=12),
+    st.sampled_from([READER, TAG_READER, HIDDEN_READER]),
+)
+def test_the_short_way_comes_to_the_same(told: list[Any], reader: Reader) -> None:
+    long, short = StreamDecoder(reader), StreamDecoder(reader)
+    for one in told:
+        raw = json.encode({"choices": [{"delta": one[0]}], **one[1]} if isinstance(one, tuple) else one)
+        try:
+            read = json.decode(raw, type=Chunk)
+        except ValidationError:
+            continue
+        more = short.more(raw)
+        assert long.decode(read) == (short.decode(read) if more is None else [more])
+    assert long.flush(complete=True) == short.flush(complete=True)
+
+
+@pytest.mark.parametrize(
+    ("delta", "begun"),
+    [
+        ({"content": "b"}, {"content": "a"}),
+        ({"role": "assistant", "content": "b", "reasoning_content": None, "tool_calls": []}, {"content": "a"}),
+        ({"reasoning_content": "b"}, {"reasoning_content": "a"}),
+        ({"content": "", "reasoning": "b"}, {"reasoning": "a"}),
+        (call(0, None, None, "b"), call(0, "c", "f", "{")),
+        (call(0, "c", "", "b"), call(0, "c", "f", "{")),
+    ],
+)
+def test_more_of_a_block_takes_the_short_way(delta: Json, begun: Json) -> None:
+    decoder = StreamDecoder(READER)
+    decoder.decode(chunk(choices=[{"delta": begun}]))
+    assert decoder.more(json.encode({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})) == Delta(
+        0, "b"
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"choices": [{"delta": {"content": "b"}, "finish_reason": "stop"}]},
+        {"choices": [{"delta": {"content": "b"}, "logprobs": {}}]},
+        {"choices": [{"delta": {"content": "b", "refusal": "no"}}]},
+        {"choices": [{"delta": {"content": "b", "annotations": [{}]}}]},
+        {"choices": [{"delta": {"content": "b"}}], "usage": {"completion_tokens": 2}},
+        {"choices": [{"delta": {"content": "b"}}], "error": {"message": "slow down"}},
+        {"choices": [{"delta": {"content": "b"}}], "service_tier": "flex"},
+        {"choices": [{"delta": {"content": "b"}}, {"delta": {"content": "c"}, "index": 1}]},
+        {"choices": [{"delta": {"reasoning_content": "b"}}]},
+        {"choices": [{"delta": call(0, "c", "f", "{")}]},
+        {"choices": []},
+    ],
+)
+def test_what_says_more_than_more_of_a_block_does_not(more: Json) -> None:
+    decoder = StreamDecoder(READER)
+    decoder.decode(chunk(choices=[{"delta": {"content": "a"}}]))
+    assert decoder.more(json.encode(more)) is None
 
 
 @pytest.mark.parametrize(("word", "reason"), sorted(FINISH_REASON.items()))

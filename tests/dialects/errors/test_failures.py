@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from latimer.dialects.errors.error_body import holds_error, read_body, read_error, redacted, shown
 from latimer.dialects.errors.failures import Asked, connection_failure, decode_body_error, failure_of
-from latimer.dialects.errors.waits import duration, wait_asked
+from latimer.dialects.errors.waits import allowance_wait, duration, wait_asked
 from latimer.errors import STATUS, Failure
 
 NOW = 1_790_000_000.0
@@ -415,6 +415,11 @@ WAITS: dict[str, tuple[dict[str, str], str, float | None]] = {
         "",
         60,
     ),
+    "anthropic's own": (
+        {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-09-21T14:14:05Z", "anthropic-ratelimit-requests-remaining": "3", "anthropic-ratelimit-requests-reset": "2026-09-21T15:00:00Z"},
+        "",
+        45,
+    ),
     "unknown which": ({"x-ratelimit-reset-requests": "2h", "x-ratelimit-reset-tokens": "7.66s"}, "", 7.66),
     "openrouter": ({"X-RateLimit-Reset": "1790000005000"}, "", 5),
     "nothing": ({}, "slow down", None),
@@ -430,6 +435,24 @@ def test_waits(headers: dict[str, str], text: str, seconds: float | None) -> Non
     told = failure(429, openai(text or "slow down"), headers)
     assert told.type == "rate_limit_error"
     assert told.retry_after == (pytest.approx(seconds) if seconds is not None else None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "9s"}, None),
+        ({"x-ratelimit-remaining-requests": "0"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "0s"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "9s"}, 9),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m"}, 60),
+        ({"anthropic-ratelimit-output-tokens-remaining": "0", "anthropic-ratelimit-output-tokens-reset": "2026-09-21T14:13:30+00:00"}, 10),
+        ({"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": "soon"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1e30"}, None),
+    ],
+)  # fmt: skip
+def test_an_allowance_that_is_used_up(headers: dict[str, str], seconds: float | None) -> None:
+    assert allowance_wait(headers, NOW) == (pytest.approx(seconds) if seconds is not None else None)
 
 
 def test_gemini_says_it_in_the_details() -> None:

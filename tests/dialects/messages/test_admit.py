@@ -69,14 +69,26 @@ def test_a_known_block_with_a_new_field() -> None:
     assert losses == told("b.new", "b.source.new")
 
 
-@pytest.mark.parametrize(
-    "raw", [b'{"type":"of_2028","x":1}', b"{}", b"5", b'"tool_reference"', b'{"type":[]}', b"null"]
-)
-def test_an_unknown_block_is_kept_as_it_is(raw: bytes) -> None:
+def test_an_unknown_block_is_kept_as_it_is() -> None:
+    raw = b'{"type":"of_2028","x":1}'
     block = admit_block(raw, "b", [])
     assert isinstance(block, wire.UnknownBlock)
     assert block.raw == raw
-    assert block.type == block_type(raw)
+    assert block.type == block_type(raw) == "of_2028"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(b"{}", b"5", b'"tool_reference"', b'{"type":[]}', b'{"type":""}', b"null", b"[]", b"[[]]"),
+        *(b'{"type":"of_2028","x":1e400}', b'{"type":"of_2028","x":' + b"[" * 2000 + b"]" * 2000 + b"}"),
+    ],
+)
+def test_what_is_no_block_is_rejected(raw: bytes) -> None:
+    with pytest.raises(Rejection) as raised:
+        admit_block(raw, "messages.0.content.1", [])
+    assert raised.value.failure.status == 400
+    assert raised.value.failure.message.startswith("messages.0.content.1: ")
 
 
 @pytest.mark.parametrize("kind", BLOCK_TYPES)

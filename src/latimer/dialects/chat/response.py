@@ -8,7 +8,7 @@ from latimer.dialects.body import BodyDecoder, lenient
 from latimer.dialects.errors.error_body import holds_error
 from latimer.dialects.errors.failures import decode_body_error
 from latimer.dialects.reader import Reader
-from latimer.events import Event
+from latimer.events import Delta, Event
 from latimer.wire import chat as wire
 from latimer.wire.json_text import UNREADABLE, decode_mended
 
@@ -25,6 +25,13 @@ class ResponseDecoder(BodyDecoder):
     def __init__(self, reader: Reader) -> None:
         self._stream = StreamDecoder(reader)
         super().__init__(reader, self._stream)
+
+    def more(self, data: bytes) -> Delta | None:
+        """See `StreamDecoder.more`."""
+        if self._sse is None:
+            return None
+        alone = self._sse.one(data)
+        return None if alone is None else self._stream.more(alone)
 
     def _data(self, data: bytes, name: str = "message", *, whole: bool = False) -> list[Event]:
         del name  # chunks have none

@@ -13,8 +13,9 @@ from latimer.dialects.reader import Reader
 from latimer.dialects.segments import Kind, Segment
 from latimer.dialects.think_tags import ThinkSplitter
 from latimer.errors import Failure
-from latimer.events import Event, Finish, FinishReason, Start, Usage
+from latimer.events import Delta, Event, Finish, FinishReason, Start, Usage
 from latimer.wire import chat as wire
+from latimer.wire.json_text import UNREADABLE
 
 from .extras import Extras
 from .segments import CallFinder, merge_details, part_texts
@@ -42,6 +43,10 @@ FINISH_REASON: dict[str, FinishReason] = {
 """OpenAI's words and the vendors' own; an unknown one is read as `stop`."""
 FAILED = frozenset({"error", "abort", "cancelled", "network_error", "malformed_function_call"})
 OVERLOADED = frozenset({"insufficient_system_resource"})
+MOST_STRANGE = 4
+"""After so many chunks in a row that say something else as well, the rest of the block is not tried: it costs 2 us."""
+
+_more: json.Decoder[wire.More] = json.Decoder(wire.More)
 
 
 class StreamDecoder(BlockStream):
@@ -56,6 +61,8 @@ class StreamDecoder(BlockStream):
         self._usage: Usage | None = None
         self._extras = Extras()
         self._worded = False
+        self._strange = 0
+        """How many chunks in a row were no `wire.More`."""
         self._tier: Any = None
         """The service tier that was told last."""
 
@@ -66,37 +73,43 @@ class StreamDecoder(BlockStream):
 
     def decode(self, chunk: wire.Chunk) -> list[Event]:
         """The events that this chunk causes."""
-        if self._ended:
-            return []
-        text = self._text_alone(chunk)
-        if text is not None and (more := self._blocks.more_text(text)):
-            return more
         return self._caused(self._chunk, chunk)
+
+    def more(self, data: bytes) -> Delta | None:
+        """The event of a chunk that says only more of the open block; None: `decode` must see it.
+
+        A short way, since it runs once for each token: 1.4 us where `decode` takes 2.6 to 3.6.
+        """
+        if self._ended or self._strange >= MOST_STRANGE:
+            return None
+        try:
+            chunk = _more.decode(data)
+        except UNREADABLE:
+            self._strange += 1
+            return None
+        self._strange = 0
+        segment = self._blocks.growing
+        if segment is None or chunk.service_tier != self._tier:
+            return None
+        text = self._more_of(segment, chunk.choices[0].delta)
+        return self._blocks.grow(segment, text) if text else None
+
+    def _more_of(self, segment: Segment, delta: wire.MoreDelta) -> str | None:
+        """What of the segment is in a delta that has nothing else."""
+        if segment.kind == "call":
+            said = delta.content or delta.reasoning_content or delta.reasoning
+            return None if said or not delta.tool_calls else _more_arguments(segment, delta.tool_calls[0])
+        if delta.tool_calls or self._splitter is not None:
+            return None
+        thought = delta.reasoning_content or delta.reasoning
+        if segment.kind == "text":
+            return delta.content if self._worded and not thought else None
+        field = "reasoning_content" if delta.reasoning_content else "reasoning"
+        return thought if segment.field == field and not delta.content else None
 
     def flush(self, *, complete: bool) -> list[Event]:
         """The last events. `complete`: the upstream said that it was done; else only a finish reason proves it."""
         return self._caused(self._finish, complete)
-
-    def _text_alone(self, chunk: wire.Chunk) -> str | None:
-        """The text of a chunk that says nothing else, as nearly all do: it needs no look at every field."""
-        choices = chunk.choices
-        if (
-            not self._worded
-            or self._splitter is not None
-            or choices is None
-            or len(choices) != 1
-            or chunk.usage is not None
-            or chunk.error is not wire.NULL
-            or chunk.x_groq is not None
-            or chunk.service_tier != self._tier
-            or chunk.moderation is not None
-        ):
-            return None
-        choice = choices[0]
-        delta = choice.delta
-        if delta is None or type(delta.content) is not str or choice != wire.Choice(0, delta):
-            return None
-        return delta.content if delta == wire.ChoiceDelta(delta.content) else None
 
     # --- one chunk ---------------------------------------------------------------------------------------------------
 
@@ -190,7 +203,7 @@ class StreamDecoder(BlockStream):
         call, new = self._calls.find(delta)
         if new:
             self._release_held()
-            self._blocks.queue(call)
+            self._begin(call)
         if delta.extra_content != wire.NULL:
             call.extra = delta.extra_content
         arguments = delta.function.arguments if delta.function else None
@@ -204,8 +217,12 @@ class StreamDecoder(BlockStream):
         if newest is not None and newest.kind == kind:
             return newest
         segment = Segment(kind)
-        self._blocks.queue(segment)
+        self._begin(segment)
         return segment
+
+    def _begin(self, segment: Segment) -> None:
+        self._strange = 0
+        self._blocks.queue(segment)
 
     def _add(self, kind: Kind, text: str, field: str = "") -> None:
         segment = self._segment(kind)
@@ -254,6 +271,12 @@ class StreamDecoder(BlockStream):
         if reason in ("stop", "tool_call"):
             return "tool_call" if self._blocks.calls else "stop"
         return reason
+
+
+def _more_arguments(call: Segment, more: wire.MoreOfCall) -> str | None:
+    """The arguments of a fragment that is surely of this call, which is the newest."""
+    same = (more.index is None or more.index == call.number) and (not more.id or more.id == call.id)
+    return more.function.arguments if same and (more.index is not None or not more.id) else None
 
 
 def _inner_text(reasoning: str | dict[str, Any]) -> str:

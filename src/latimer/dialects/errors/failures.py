@@ -32,6 +32,7 @@ class Asked(Struct, frozen=True):
 
     `route` is "provider/model". `key_source` is where the key comes from ("env:MINIMAX_API_KEY"), "" without one, and
     never the key. `model` is the client's own name for it. Counts are tokens; a `context_window` of 0 is unknown.
+    `secrets` are what no message may hold, even where the upstream says it.
     """
 
     provider: str
@@ -41,12 +42,14 @@ class Asked(Struct, frozen=True):
     input_estimate: int
     context_window: int
     max_tokens: int | None
+    secrets: tuple[str, ...] = ()
 
 
 class _Answer(Struct, frozen=True):
     type: ErrorType
     should_retry: bool | None = None
     text: str = "{said}"
+    cause: Literal["", "refusal"] = ""
 
 
 _ADDRESS = "base_url (--upstream) is everything before /chat/completions, usually ending in /v1"
@@ -65,7 +68,9 @@ _ANSWERS: dict[Cause, _Answer] = {
         "{said} Check the balance and the plan of the account at {provider}.",
     ),
     "key": _Answer("authentication_error", False, "{provider} refused {key}: {said} {check}"),
-    "filtered": _Answer("invalid_request_error", None, "the content filter of {provider} refused this request: {said}"),
+    "filtered": _Answer(
+        "invalid_request_error", None, "the content filter of {provider} refused this request: {said}", "refusal"
+    ),
     "model": _Answer(
         "conflict_error",
         False,
@@ -112,7 +117,7 @@ def failure_of(status: int, headers: Mapping[str, str], error: ErrorBody, asked:
         check=check,
     )
     if cause not in _PASSES:
-        return Failure(answer.type, _named(asked, text), should_retry=answer.should_retry)
+        return Failure(answer.type, _named(asked, text), should_retry=answer.should_retry, cause=answer.cause)
     known = {**lower_keys(error.headers), **lower_keys(headers)}
     wait = wait_asked(known, error.retry, error.message, now)
     if wait is None or wait <= CLIENT_WAIT:
@@ -165,6 +170,8 @@ def _output_limit(status: int, error: ErrorBody, asked: Asked) -> str:
 
 
 def _named(asked: Asked, text: str) -> str:
+    for secret in asked.secrets:
+        text = text.replace(secret, "[key]")
     return capped(f"{asked.route}: {text}", MESSAGE_LIMIT)
 
 
@@ -204,7 +211,7 @@ def _span(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if count)
 
 
-ConnectionKind = Literal["refused", "reset", "dns", "tls", "timeout", "other"]
+ConnectionKind = Literal["refused", "reset", "dns", "tls", "timeout", "proxy", "other"]
 
 _CONNECTION: dict[ConnectionKind, _Answer] = {
     "refused": _Answer(
@@ -228,12 +235,19 @@ _CONNECTION: dict[ConnectionKind, _Answer] = {
         "api_error",
         False,
         "no secure connection ({said}). Where a company's proxy or your own server signs certificates, set"
-        " SSL_CERT_FILE to a PEM file with its root certificate; a server without TLS needs http:// in base_url.",
+        " SSL_CERT_FILE, or the provider's ca_file, to a PEM file with its root certificate; a server without TLS"
+        " needs http:// in base_url.",
     ),
     "timeout": _Answer(
         "timeout_error",
         None,
         "no answer in time ({said}). Check that the host can be reached and has loaded the model.",
+    ),
+    "proxy": _Answer(
+        "api_error",
+        None,
+        "no way through the proxy ({said}). Check the proxy's URL and password (HTTPS_PROXY, ALL_PROXY, or the"
+        " provider's `proxy`); hosts that need none belong into NO_PROXY.",
     ),
     "other": _Answer("api_error", None, "no answer ({said}). Check base_url (--upstream), and the network."),
 }

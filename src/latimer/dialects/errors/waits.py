@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -18,6 +20,14 @@ _SENTENCE = re.compile(
 _WORD = re.compile(r"(milliseconds?|days?|hours?|minutes?|mins?|seconds?|secs?)", re.IGNORECASE)
 _LONGEST = 366 * 86_400.0
 """A longer wait is a number that was misread."""
+_ALLOWANCES = (
+    *((f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}") for what in ("requests", "tokens")),
+    *(
+        (f"anthropic-ratelimit-{what}-remaining", f"anthropic-ratelimit-{what}-reset")
+        for what in ("requests", "tokens", "input-tokens", "output-tokens")
+    ),
+)
+"""Headers that say how much of an allowance is left, and those that say when it is whole again."""
 _EPOCH = 1e9
 _EPOCH_MS = 1e12
 
@@ -33,11 +43,22 @@ def wait_asked(headers: Mapping[str, str], retry_info: str, message: str, now: f
         _moment(headers.get("retry-after"), now),
         duration(retry_info),
         _sentence(message),
+        allowance_wait(headers, now),
         _reset(headers, now),
     ):
         if value is not None and math.isfinite(value) and value <= _LONGEST:
             return max(0.0, value)
     return None
+
+
+def allowance_wait(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until what an answer's headers say is used up can be used again; None when nothing is.
+
+    `x-ratelimit-remaining-requests` and `-tokens` are OpenAI's and many others', `anthropic-ratelimit-…-remaining`
+    Anthropic's, whose resets are RFC 3339 times.
+    """
+    waits = [_moment(headers.get(reset), now) for left, reset in _ALLOWANCES if _number(headers.get(left)) == 0]
+    return max((wait for wait in waits if wait is not None and 0 < wait <= _LONGEST), default=None)
 
 
 def duration(text: str) -> float | None:
@@ -64,7 +85,9 @@ def _scaled(text: str | None, factor: float) -> float | None:
 
 
 def _moment(text: str | None, now: float) -> float | None:
-    """Seconds from now of a delay, a time since the epoch (in seconds or milliseconds), a duration or an HTTP date."""
+    """Seconds from now of a delay, a duration, or a time: since the epoch (in seconds or milliseconds), or as RFC 3339
+    or HTTP write it.
+    """
     value = _number(text)
     if value is not None:
         if value >= _EPOCH_MS:
@@ -74,10 +97,10 @@ def _moment(text: str | None, now: float) -> float | None:
         return None
     if (span := duration(text)) is not None:
         return span
-    try:
-        return parsedate_to_datetime(text).timestamp() - now
-    except (ValueError, OverflowError, OSError, IndexError, TypeError):
-        return None
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        with suppress(ValueError, OverflowError, OSError, IndexError, TypeError):
+            return read(text).timestamp() - now
+    return None
 
 
 def _sentence(message: str) -> float | None:
@@ -89,13 +112,8 @@ def _sentence(message: str) -> float | None:
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float | None:
-    """The reset of the allowance that has run out; where none says so, of tokens: long prompts use them up first."""
-    resets = {
-        name: wait
-        for name in ("tokens", "requests")
-        if (wait := _moment(headers.get(f"x-ratelimit-reset-{name}"), now)) is not None
-    }
-    spent = [wait for name, wait in resets.items() if _number(headers.get(f"x-ratelimit-remaining-{name}")) == 0]
-    if spent:
-        return max(spent)
-    return next(iter(resets.values()), None) if resets else _moment(headers.get("x-ratelimit-reset"), now)
+    """A reset where nothing says which allowance has run out: of tokens, which long prompts use up first."""
+    for name in ("-tokens", "-requests", ""):
+        if (wait := _moment(headers.get(f"x-ratelimit-reset{name}"), now)) is not None:
+            return wait
+    return None

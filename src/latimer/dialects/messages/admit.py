@@ -62,11 +62,21 @@ def admit_block(raw: bytes | Raw, path: str, losses: list[Loss]) -> wire.Request
         kind = block_type(raw)
         known = BLOCK_TYPES.get(kind)
         if known is None:
-            return wire.UnknownBlock(kind, bytes(raw))
+            return _unknown(raw, kind, path)
         block: wire.KnownBlock = admit(raw, known, path, losses)  # type: ignore[assignment]  # one of KnownBlock's own
         return block
     except UNREADABLE as error:
         raise _not_json(path, error) from error
+
+
+def _unknown(raw: bytes | Raw, kind: str, path: str) -> wire.UnknownBlock:
+    if not kind:
+        raise invalid(f"{path}: a content block is an object with a `type`")
+    try:
+        json.decode(raw)  # what is inside is read later, where nobody expects it to be broken
+    except UNREADABLE as error:
+        raise _not_json(path, error) from error
+    return wire.UnknownBlock(kind, bytes(raw))
 
 
 def block_type(raw: bytes | Raw) -> str:

@@ -43,13 +43,14 @@ def resumed(request: Request) -> tuple[Request, bytes]:
     for at in range(len(request.messages) - 1, -1, -1):
         message = request.messages[at]
         for place in range(len(message.blocks) - 1, -1, -1):
-            if block := _summary(message.blocks[place]):
+            found = message.blocks[place]
+            if isinstance(found, wire.UnknownBlock) and (block := _summary(found)):
                 return _from(request, at, place, block)
     return request, b""
 
 
-def _summary(block: wire.RequestBlock) -> dict[str, Any] | None:
-    if not isinstance(block, wire.UnknownBlock) or block.type != BLOCK:
+def _summary(block: wire.UnknownBlock) -> dict[str, Any] | None:
+    if block.type != BLOCK:
         return None
     value = json.decode(block.raw)
     return value if isinstance(value.get("content"), str) and value["content"].strip() else None

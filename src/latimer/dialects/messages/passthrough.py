@@ -92,6 +92,11 @@ class PassedAnswer:
         self._usage: Usage | None = None
 
     @property
+    def steady(self) -> bool:
+        """Whether the newest bytes were only more of a block."""
+        return self._instead.steady if self._instead else False
+
+    @property
     def spoken(self) -> bool:
         """Whether the client has been told something that cannot be taken back."""
         return self._instead.spoken if self._instead else self._spoken

@@ -30,6 +30,7 @@ MAX_MARKS = 4
 _TOOLSET = b"_toolset_"
 BILLING_HEADER = "x-anthropic-billing-header:"
 
+_known: json.Decoder[wire.KnownMessage] = json.Decoder(wire.KnownMessage)
 _EFFORTS: dict[str, wire.Effort] = {effort: effort for effort in get_args(wire.Effort)}
 Role = Literal["user", "assistant", "system"]
 
@@ -133,7 +134,7 @@ class Request(Struct, frozen=True):
 
 def decode_request(raw: bytes, version: str = OLD_VERSION, betas: frozenset[str] = frozenset()) -> Request:
     """Parse the body of `POST /v1/messages`. Raises `Rejection` with a 400 that names the field at fault."""
-    return replace(_decode(raw, version, wire.RequestBody), betas=betas)
+    return _decode(raw, version, wire.RequestBody, betas)
 
 
 def decode_count_request(raw: bytes, version: str = OLD_VERSION) -> Request:
@@ -141,7 +142,7 @@ def decode_count_request(raw: bytes, version: str = OLD_VERSION) -> Request:
     return _decode(raw, version, wire.CountBody)
 
 
-def _decode(raw: bytes, version: str, kind: type[wire.RequestBody]) -> Request:
+def _decode(raw: bytes, version: str, kind: type[wire.RequestBody], betas: frozenset[str] = frozenset()) -> Request:
     losses: list[Loss] = []
     _check_utf8(raw)
     body = admit(mend_surrogates(raw), kind, "", losses)
@@ -162,6 +163,7 @@ def _decode(raw: bytes, version: str, kind: type[wire.RequestBody]) -> Request:
         output_config=_output_config(body, losses),
         user_id=_user_id(body.metadata, losses),
         losses=losses,
+        betas=betas,
         members=members,
         tool_paths=_tool_paths(published),
     )
@@ -171,6 +173,8 @@ def _decode(raw: bytes, version: str, kind: type[wire.RequestBody]) -> Request:
 
 def _check_utf8(raw: bytes) -> None:
     """Subtrees that stay raw are never decoded here, so nothing else would notice."""
+    if raw.isascii():
+        return
     try:
         raw.decode()
     except UnicodeDecodeError as error:
@@ -200,7 +204,7 @@ def unbilled(text: str) -> str:
 
 def _message(raw: Raw, index: int, losses: list[Loss]) -> Message:
     path = f"messages.{index}"
-    message = admit(raw, wire.InputMessage, path, losses)
+    message = _known_message(raw) or admit(raw, wire.InputMessage, path, losses)
     role: Role
     match message.role:
         case "user" | "assistant" | "system":
@@ -208,11 +212,24 @@ def _message(raw: Raw, index: int, losses: list[Loss]) -> Message:
         case _:
             losses.append(Loss(f"{path}.role", "approximated", "unknown role, read as a user message"))
             role = "user"
+    effort = _effort(message, path, losses) if wire.given(message.output_config) else None
+    return Message(index, role, _blocks(message, path, losses), effort, message.clear_at)
+
+
+def _known_message(raw: Raw) -> wire.KnownMessage | None:
+    """The message, if there is nothing in it that Latimer does not know, as in nearly all."""
+    try:
+        return _known.decode(raw)
+    except UNREADABLE:
+        return None
+
+
+def _blocks(message: wire.InputMessage | wire.KnownMessage, path: str, losses: list[Loss]) -> list[wire.RequestBlock]:
     if isinstance(message.content, str):
-        blocks: list[wire.RequestBlock] = [wire.TextBlock(message.content)]
-    else:
-        blocks = [admit_block(item, f"{path}.content.{j}", losses) for j, item in enumerate(message.content)]
-    return Message(index, role, blocks, _effort(message, path, losses), message.clear_at)
+        return [wire.TextBlock(message.content)]
+    if isinstance(message, wire.KnownMessage):
+        return [*message.content]
+    return [admit_block(item, f"{path}.content.{j}", losses) for j, item in enumerate(message.content)]
 
 
 def decode_tool(raw: Raw, path: str, losses: list[Loss]) -> Published:
@@ -231,7 +248,7 @@ def _tool_paths(published: list[Published]) -> dict[str, str]:
     paths: dict[str, str] = {}
     for index, each in enumerate(published):
         for tool in each.tools:
-            member = each.members.get(tool.name)
+            member = each.members.get(tool.name) if each.members else None
             paths[tool.name] = f"tools.{index}.configs.{member.name}" if member else f"tools.{index}"
     return paths
 
@@ -257,7 +274,7 @@ def _definition(change: Any) -> Any:
             return None
 
 
-def _effort(message: wire.InputMessage, path: str, losses: list[Loss]) -> wire.Effort | None:
+def _effort(message: wire.InputMessage | wire.KnownMessage, path: str, losses: list[Loss]) -> wire.Effort | None:
     config = _optional(message.output_config, wire.OutputConfig, f"{path}.output_config", losses)
     if config and config.format:
         losses.append(Loss(f"{path}.output_config.format", "dropped", "only the request's own format counts"))
@@ -341,8 +358,8 @@ def _check_request(request: Request) -> None:
 def _check_marks(request: Request) -> None:
     """Marks inside a tool result's content count as one with the result's own, as which they are sent."""
     blocks: list[Any] = [*request.tools, *request.system, *(b for message in request.messages for b in message.blocks)]
-    marks = [request.body.cache_control, *(getattr(block, "cache_control", wire.NULL) for block in blocks)]
-    if (count := sum(map(wire.given, marks))) > MAX_MARKS:
+    marks = [request.body.cache_control, *[getattr(block, "cache_control", wire.NULL) for block in blocks]]
+    if (count := sum([mark is not wire.NULL and wire.given(mark) for mark in marks])) > MAX_MARKS:
         raise invalid(f"A maximum of {MAX_MARKS} blocks with cache_control may be provided. Found {count}.")
 
 
@@ -353,13 +370,19 @@ class _Named(Struct):
 
 def _check_tool_changes(request: Request) -> None:
     """A change of the tool list in mid-conversation must speak of tools that are defined by then."""
+    changes = [
+        (message.path(place), block)
+        for message in request.messages
+        for place, block in enumerate(message.blocks)
+        if isinstance(block, wire.UnknownBlock) and block.type in ("tool_addition", "tool_removal")
+    ]
+    if not changes:
+        return
     given = [json.decode(raw, type=_Named) for raw in request.body.tools or ()]
     kinds = {tool.name: "custom" for tool in request.tools} | {tool.name: tool.type or "custom" for tool in given}
     kinds |= {member.toolset: "custom" for member in request.members.values()}
-    for message in request.messages:
-        for place, block in enumerate(message.blocks):
-            if isinstance(block, wire.UnknownBlock) and block.type in ("tool_addition", "tool_removal"):
-                _check_tool_change(json.decode(block.raw), f"{message.path(place)}.tool", kinds)
+    for path, block in changes:
+        _check_tool_change(json.decode(block.raw), f"{path}.tool", kinds)
 
 
 def _check_tool_change(change: dict[str, Any], path: str, kinds: dict[str, str]) -> None:

@@ -20,6 +20,10 @@ import aiohappyeyeballs
 import httptools
 from msgspec import Struct
 
+from .proxies import DIRECT, Way
+from .socks import connected
+from .trust import tls_context
+
 KEEP_ALIVE_SECONDS = 20.0
 """How long an idle connection is kept. Servers close theirs after 60 s and more; a race with that costs an answer."""
 HELD_BYTES = 256 * 1024
@@ -46,6 +50,10 @@ class Origin(Struct, frozen=True):
     tls: bool
 
 
+Place = tuple[Origin, Way]
+"""What connections are shared by: never those of another provider's certificate or proxy."""
+
+
 class Target(Struct, frozen=True):
     """A URL, taken apart once for all its requests."""
 
@@ -67,19 +75,11 @@ def target(url: str) -> Target:
     return Target(Origin(parts.hostname, port, tls), head.encode("ascii"))
 
 
-@cache
-def tls_context() -> ssl.SSLContext:
-    """The system's trust store, or SSL_CERT_FILE's."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 class Connection(asyncio.Protocol):
     """One connection to an upstream."""
 
-    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
-        self.origin = origin
+    def __init__(self, place: Place, loop: asyncio.AbstractEventLoop) -> None:
+        self.place = place
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
@@ -91,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._to_the_end = False
         self._head_size = 0
         self._parts: list[bytes] = []
+        self.on_body = self._parts.append  # what the parser calls, without a Python function between
         self._held: list[bytes] = []
         self._held_size = 0
         self._sink: Sink | None = None
@@ -158,9 +159,6 @@ class Connection(asyncio.Protocol):
         self._to_the_end = not framed
         self._wake()
 
-    def on_body(self, body: bytes) -> None:
-        self._parts.append(body)
-
     def on_message_complete(self) -> None:
         if self.status:
             self.complete = True
@@ -212,7 +210,7 @@ class Connection(asyncio.Protocol):
 
     def _deliver(self) -> None:
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts = []
+        self._parts.clear()
         if self._sink is None:
             if data:
                 self._held.append(data)
@@ -310,11 +308,13 @@ class Pool:
 
     def __init__(self, connect_seconds: float) -> None:
         self._connect_seconds = connect_seconds
-        self._idle: dict[Origin, list[Connection]] = {}
+        self._idle: dict[Place, list[Connection]] = {}
         self._loop = asyncio.get_running_loop()
 
     @asynccontextmanager
-    async def asked(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Reply]:
+    async def asked(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, way: Way = DIRECT
+    ) -> AsyncIterator[Reply]:
         """Send a request; yields its answer when the head has come. Leaving before the end closes the connection.
 
         Raises OSError (ConnectionError, socket.gaierror, ssl.SSLError, TimeoutError).
@@ -322,7 +322,8 @@ class Pool:
         where = target(url)
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
         head = b"%b%b%bcontent-length: %d\r\n\r\n" % (method.encode(), where.head, lines, len(body))
-        connection = self._take(where.origin) or await self._connect(where.origin)
+        place = (where.origin, way)
+        connection = self._take(place) or await self._connect(place)
         try:
             await connection.ask(head + body)
             yield Reply(connection)
@@ -336,7 +337,7 @@ class Pool:
             return
         connection.rest()
         connection.idle = self._loop.call_later(KEEP_ALIVE_SECONDS, connection.close)
-        self._idle.setdefault(connection.origin, []).append(connection)
+        self._idle.setdefault(connection.place, []).append(connection)
 
     def close(self) -> None:
         """Close what is idle."""
@@ -345,8 +346,8 @@ class Pool:
                 connection.close()
         self._idle.clear()
 
-    def _take(self, origin: Origin) -> Connection | None:
-        waiting = self._idle.get(origin)
+    def _take(self, place: Place) -> Connection | None:
+        waiting = self._idle.get(place)
         while waiting:
             connection = waiting.pop()
             if connection.idle is not None:
@@ -355,17 +356,23 @@ class Pool:
                 return connection
         return None
 
-    async def _connect(self, origin: Origin) -> Connection:
+    async def _connect(self, place: Place) -> Connection:
         loop = self._loop
+        origin, way = place
         async with asyncio.timeout(self._connect_seconds):
-            addresses = _literal(origin) or await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-            found = await aiohappyeyeballs.start_connection(
-                addresses, happy_eyeballs_delay=DELAY_SECONDS, interleave=1, loop=loop
-            )
+            if way.proxy:  # of the SOCKS kind: those of HTTP are the library's
+                found = await connected(way.proxy, origin.host, origin.port, self._connect_seconds)
+            else:
+                addresses = _literal(origin) or await loop.getaddrinfo(
+                    origin.host, origin.port, type=socket.SOCK_STREAM
+                )
+                found = await aiohappyeyeballs.start_connection(
+                    addresses, happy_eyeballs_delay=DELAY_SECONDS, interleave=1, loop=loop
+                )
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tls = tls_context() if origin.tls else None
+            tls = tls_context(way.trust) if origin.tls else None
             _, connection = await loop.create_connection(
-                lambda: Connection(origin, loop), sock=found, ssl=tls, server_hostname=origin.host if tls else None
+                lambda: Connection(place, loop), sock=found, ssl=tls, server_hostname=origin.host if tls else None
             )
         return connection
 

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from .asking import BrokenReply, Sink
+from .proxies import ProxyFailed, Way, shown, without_password
+from .trust import tls_context
 
 
 class LibraryReply:
@@ -51,15 +53,21 @@ class Library:
 
     @asynccontextmanager
     async def asked(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, proxy: str
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, way: Way
     ) -> AsyncIterator[LibraryReply]:
         """As `latimer.shell.http.asking.Pool.asked`."""
         try:
             response = await self._session.request(
-                method, url, data=body, headers=dict(headers), proxy=proxy, allow_redirects=False
+                method,
+                url,
+                data=body,
+                headers=dict(headers),
+                proxy=way.proxy,
+                ssl=tls_context(way.trust),
+                allow_redirects=False,
             )
         except aiohttp.ClientError as error:
-            raise _system_error(error) from error
+            raise _proxy_error(error, way.proxy) from None
         try:
             yield LibraryReply(response)
         finally:
@@ -67,6 +75,16 @@ class Library:
                 response.release()
             else:
                 response.close()
+
+
+def _proxy_error(error: aiohttp.ClientError, proxy: str) -> OSError:
+    """`_system_error` of a request, of which the proxy may have a part; its password is in some of their messages."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return ProxyFailed(f"the proxy {shown(proxy)}: status {error.status} {without_password(error.message, proxy)}")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        why = error.os_error.strerror or type(error.os_error).__name__
+        return ProxyFailed(f"the proxy {shown(proxy)}: {why}")
+    return _system_error(error)
 
 
 def _system_error(error: aiohttp.ClientError) -> OSError:

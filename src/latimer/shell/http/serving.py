@@ -118,7 +118,9 @@ class Request:
 
     def write(self, data: bytes) -> None:
         """A piece of the body, in one write; nothing when the client is gone, whose handler is being cancelled."""
-        self.line.put(b"%x\r\n%b\r\n" % (len(data), data) if self.chunks else data)
+        transport = self.line.transport
+        if transport is not None:
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunks else data)
 
     def end(self) -> None:
         """The end of a body that came in pieces."""
@@ -177,7 +179,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._loop = server.loop
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._request = Request(self, server.limit)
         self._url = b""
         self._in_head = True
@@ -194,8 +196,8 @@ class Connection(asyncio.Protocol):
     # --- what asyncio calls ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass
-        self._transport.set_write_buffer_limits(HIGH_WATER)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass
+        self.transport.set_write_buffer_limits(HIGH_WATER)
         self._server.joined(self)
         self._timer = self._loop.call_later(IDLE_SECONDS, self.close)
 
@@ -220,7 +222,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self._transport = None
+        self.transport = None
         self._server.left(self)
         self._stop_timer()
         self._request.fail(ConnectionResetError("the client went away"))
@@ -300,7 +302,7 @@ class Connection(asyncio.Protocol):
                 self._next()
             elif self._ending:
                 self.close()
-            elif self._transport is not None:
+            elif self.transport is not None:
                 self._timer = self._loop.call_later(IDLE_SECONDS, self.close)
 
     @property
@@ -310,12 +312,12 @@ class Connection(asyncio.Protocol):
 
     def put(self, data: bytes) -> None:
         """Bytes for the client; nothing when it is gone."""
-        if self._transport is not None:
-            self._transport.write(data)
+        if self.transport is not None:
+            self.transport.write(data)
 
     async def drain(self) -> None:
         """Wait until the client has read most of what was written."""
-        if self._transport is None:
+        if self.transport is None:
             raise ConnectionResetError("the client went away")
         if self.congested:
             self._drained = self._loop.create_future()
@@ -324,8 +326,8 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """End the connection once everything is written."""
         self._stop_timer()
-        if self._transport is not None:
-            self._transport.close()
+        if self.transport is not None:
+            self.transport.close()
 
     def _refuse(self, status: int) -> None:
         """What is not HTTP gets one answer, unless others are on their way, and is the end."""

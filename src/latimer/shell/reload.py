@@ -1,0 +1,119 @@
+"""Reading the configuration again while requests run: when its file has changed, and when SIGHUP asks for it.
+
+The file is looked at every second, not watched by the system: editors replace files, and network folders tell of
+nothing. What cannot be used changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from latimer.errors import ConfigError
+from latimer.policy.config import Config, Server, check_reach
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often the file is looked at. It is read when it has changed and then rested for as long."""
+
+
+class Source(Struct, frozen=True):
+    """Where a configuration comes from."""
+
+    path: Path
+    read: Callable[[], str | None]
+    """The text of its file, None where there is none. Raises ConfigError."""
+    parse: Callable[[str | None], Config]
+    """What that text means, under the command line's flags. Raises ConfigError."""
+
+    def load(self) -> Config:
+        """The configuration as it is now. Raises ConfigError."""
+        return self.parse(self.read())
+
+
+class Taken(Struct, frozen=True):
+    """Which configuration is in use, and what is wrong with a newer one."""
+
+    number: int
+    """1 for the one of the start, and one more each time."""
+    since: float
+    """When it was taken, as seconds since 1970."""
+    error: str = ""
+    """Why the newest could not be taken; '' where it was."""
+    restart: tuple[str, ...] = ()
+    """The settings of it that count from the next start on."""
+
+
+def reason(error: Exception) -> str:
+    """Why a configuration cannot be used. What was not foreseen is logged, without the values it may quote."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    log.error("unexpected %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+    return f"an unexpected {type(error).__name__} in Latimer; its log has the details"
+
+
+def needs_restart(first: Config, config: Config) -> tuple[str, ...]:
+    """The settings of a new configuration that a server which was started with the first one cannot take."""
+    names = ("host", "port")
+    return tuple(f"server.{name}" for name in names if getattr(config.server, name) != getattr(first.server, name))
+
+
+def staying(config: Config, where: Server) -> Config:
+    """The configuration for a server that stays where it listens. Raises ConfigError if it must not listen there."""
+    server = replace(config.server, host=where.host, port=where.port)
+    check_reach(server)
+    return replace(config, server=server)
+
+
+Stamp = tuple[int, int, int]
+
+
+class FileWatch:
+    """Tells when a file has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._taken = self._last = self._stamp()
+
+    def changed(self) -> bool:
+        """Whether it is another than was last taken, and was the same at the last look: nobody is writing it."""
+        stamp = self._stamp()
+        rests, self._last = stamp == self._last, stamp
+        if not rests or stamp == self._taken:
+            return False
+        self._taken = stamp
+        return True
+
+    def take(self) -> None:
+        """Its present state is known."""
+        self._taken = self._last = self._stamp()
+
+    def _stamp(self) -> Stamp:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return (0, 0, 0)
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+async def watch(path: Path, asked: asyncio.Event, reload: Callable[[], Awaitable[None]]) -> None:
+    """Call `reload` whenever the file has changed, or `asked` is set, which is then cleared. Ends when cancelled."""
+    file = FileWatch(path)
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await asked.wait()
+        if asked.is_set():
+            asked.clear()
+            file.take()
+        elif not file.changed():
+            continue
+        await reload()
