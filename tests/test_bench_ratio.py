@@ -19,11 +19,11 @@ ROUNDS = 3
 # be lowered with the cost. The large requests are held against nginx's small one: its own few are too short to measure.
 WORST = {
     "paced32": ("paced32", 3.5),
-    "tools32": ("tools32", 4.0),
-    "unpaced": ("unpaced", 5.0),
-    "whole": ("whole", 35.0),
-    "cpu50": ("whole", 170.0),
-    "cpu500": ("whole", 500.0),
+    "tools32": ("tools32", 3.5),
+    "unpaced": ("unpaced", 4.0),
+    "whole": ("whole", 28.0),
+    "cpu50": ("whole", 120.0),
+    "cpu500": ("whole", 350.0),
 }
 
 

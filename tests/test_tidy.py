@@ -44,6 +44,7 @@ PURE_LAYERS = len(LAYERS) - 1
 TESTED_ELSEWHERE = {
     "__main__.py": "tests/test_cli.py starts it",
     "shell/web.py": "tests/shell/test_server_tools.py",
+    "shell/discretion.py": "tests/security/test_discretion.py",
     "shell/generation.py": "tests/shell/test_service.py",
     "shell/doctor_client.py": "tests/doctor/test_findings.py",
     "shell/doctor_machine.py": "tests/doctor/test_findings.py",

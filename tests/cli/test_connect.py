@@ -1,5 +1,6 @@
 """`latimer connect`, `disconnect` and `token` as they are typed."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.shell.harness import upstream
 from tests.terminal import Terminal
 from tests.test_cli import LOCAL, environment, latimer
 
@@ -53,6 +55,16 @@ def test_there_and_back(theirs: Path) -> None:
     assert (back.returncode, back.stdout) == (0, f"{settings(theirs)} is as it was.\n")
     assert settings(theirs).read_text() == THEIRS
     assert files(theirs) == [".claude/settings.json"]
+
+
+async def test_windows_that_are_not_known_are_asked_for(tmp_path: Path) -> None:
+    listed = {"data": [{"id": "m", "context_length": 90_000}]}
+    async with upstream(others={"/v1/models": listed}) as script:
+        flags = ["--upstream", script.url, "--model", "m", "--yes"]
+        done = await asyncio.to_thread(latimer, tmp_path, "connect", *flags)
+    assert done.returncode == 0
+    assert "is unknown" not in done.stderr
+    assert json.loads(settings(tmp_path).read_text())["env"]["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "90000"
 
 
 def test_nothing_to_undo(theirs: Path) -> None:

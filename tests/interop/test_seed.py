@@ -217,8 +217,8 @@ def test_neither_key_nor_prompt_in_logs(upstream: Upstream, tmp_path: Path) -> N
 
 def test_it_says_where_prompts_go(upstream: Upstream, tmp_path: Path) -> None:
     with serving([], home=tmp_path, environment=settings(upstream)) as server:
-        ready = server.stdout + server.stderr
-    assert f"127.0.0.1:{upstream.port}" in ready
+        pass
+    assert f"127.0.0.1:{upstream.port}" in server.stdout + server.stderr
 
 
 def test_there_is_no_default_provider(tmp_path: Path) -> None:

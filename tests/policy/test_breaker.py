@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from latimer.errors import Failure
-from latimer.policy.breaker import LONGEST_NAMED_WAIT, MOST_CIRCUITS, Breakers, Lane, Pass
+from latimer.policy.breaker import LONGEST_NAMED_WAIT, MOST_CIRCUITS, Block, Breakers, Lane, Pass
 from latimer.policy.fallback import FallbackRules
 
 LANE = Lane("p", "env:A", "m")
@@ -105,6 +105,15 @@ def test_another_trouble_has_another_time() -> None:
     block = those.blocked(LANE, 1)
     assert block is not None
     assert (block.cause, block.seconds, block.firm) == ("rate_limit", 20.0, True)
+
+
+def test_the_newest_word_of_the_provider_counts() -> None:
+    those = breakers()
+    fail(those, Failure("rate_limit_error", "", retry_after=3000.0, should_retry=False), 0)
+    fail(those, LIMIT, 1)
+    assert those.blocked(LANE, 1) == Block("rate_limit", 20.0, True)
+    fail(those, Failure("rate_limit_error", ""), 2)
+    assert those.blocked(LANE, 2) == Block("rate_limit", 19.0, True)
 
 
 def test_no_time_is_believed_for_ever() -> None:

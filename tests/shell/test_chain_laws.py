@@ -129,7 +129,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps, st.integers(1, 3), st.sampled_from(["one", "two", "three"]))
 def test_the_laws(those: list[tuple[dict[Place, Failure], float, int]], tries: int, session: str) -> None:
     async def play() -> None:

@@ -1,6 +1,7 @@
 """Which Latimer runs: told by a lock and a proof, never by a number of a process alone."""
 
 import asyncio
+import errno
 import http.server
 import json
 import os
@@ -201,6 +202,18 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path, caplog: pytest.LogCapture
 def test_a_record_that_cannot_be_read_is_none(tmp_path: Path, text: bytes) -> None:
     (tmp_path / instance_module.FILE).write_bytes(text)
     assert find(tmp_path).record is None
+
+
+@POSIX
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / instance_module.LOCK).touch()
+    monkeypatch.setattr(instance_module.fcntl, "flock", refuse)
+    with claimed(tmp_path) as files:
+        assert files is None
+    assert find(tmp_path) == instance_module.Found()
 
 
 # --- what became of it ---

@@ -64,7 +64,7 @@ async def test_watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         read.put_nowait(path.read_text())
 
     path.write_text("one")
-    task = asyncio.create_task(watch(path, asked, reload))
+    task = asyncio.create_task(watch(FileWatch(path), asked, reload))
     try:
         asked.set()
         assert await asyncio.wait_for(read.get(), 5) == "one"  # unchanged, but asked for

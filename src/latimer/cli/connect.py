@@ -27,12 +27,14 @@ from .options import (
     UPSTREAM,
     WINDOW,
     as_json,
+    in_loop,
     learned,
     load,
     option,
     options,
     state_directory,
 )
+from .run import asked_limits
 from .serving import address
 
 if TYPE_CHECKING:
@@ -67,14 +69,13 @@ def connect(
 
     It shows what will change and asks, keeps a copy of the file beside it, and `latimer disconnect` undoes it.
     """
-    from latimer.policy.claude_code import limits
     from latimer.policy.connection import wanted
     from latimer.shell.connection import Connections, settings_path
 
     settings = load(config, said, seed=True)
     url = address(settings)
     helper = _helper(settings, config, said.get("token_env")) if settings.server.token else ""
-    sizes = limits(settings, learned(settings, state_dir))
+    sizes = in_loop(asked_limits, settings, learned(settings, state_dir))
     connections = Connections(state_directory(state_dir))
     path = settings_path(scope, Path.cwd(), os.environ)
     plan = connections.connecting(path, partial(wanted, url=url, helper=helper, config=settings, sizes=sizes))

@@ -127,7 +127,6 @@ class _Session:
         from latimer.launch import claude_environment, run_claude, settings_arguments
         from latimer.policy.config import LITERAL
         from latimer.policy.routing import tier_id
-        from latimer.shell.reload import Source
         from latimer.shell.service import running
 
         token = secrets.token_urlsafe(32)
@@ -137,8 +136,7 @@ class _Session:
             return replace(settings, server=server)
 
         private = kept_private(self._settings)
-        source = Source(given.path, given.read, lambda text: kept_private(given.parse(text)))
-        async with running(private, state, source=source) as url:
+        async with running(private, state, source=given.through(kept_private)) as url:
             sizes = await asked_limits(private, learned(private, state))
             each = self._tells_each(sizes)
             environment = claude_environment(url, token, private, sizes, os.environ, each)

@@ -32,8 +32,8 @@ def requested_effort(request: Request) -> Wanted:
             break
         if message.effort:
             return Wanted(message.effort, f"messages.{message.index}.output_config.effort")
-    if request.effort:
-        return Wanted(request.effort, "output_config.effort")
+    if effort := request.effort:
+        return Wanted(effort, "output_config.effort")
     if thinking and thinking.type == "enabled" and thinking.budget_tokens:
         return Wanted(_from_budget(thinking.budget_tokens), "thinking.budget_tokens")
     return Wanted(None, "thinking.type")
@@ -58,7 +58,7 @@ def room_to_think(request: Request, profile: Profile) -> int:
 
 def thinks(request: Request, profile: Profile) -> bool:
     """Whether the model may think: it does unless the request switches that off, and the model lets it."""
-    return settled_effort(request).effort != "none" or not _can_be_switched_off(profile)
+    return not _can_be_switched_off(profile) or settled_effort(request).effort != "none"
 
 
 SWITCHES: dict[ReasoningControl, str] = {
@@ -88,7 +88,10 @@ def settled_effort(request: Request) -> Wanted:
     """The effort that is asked of the upstream: as little as there is where the answer may only be short, since on
     these APIs the limit counts both.
     """
-    wanted = requested_effort(request)
+    return _settled(requested_effort(request), request)
+
+
+def _settled(wanted: Wanted, request: Request) -> Wanted:
     short = request.body.max_tokens < ROOM and not isinstance(request.body, wire.CountBody)
     return Wanted("none", wanted.field) if short and (wanted.effort or request.thinking) else wanted
 
@@ -96,7 +99,7 @@ def settled_effort(request: Request) -> Wanted:
 def report_effort(request: Request, context: Context) -> None:
     """Report an effort that is not obeyed, whatever the provider could."""
     asked = requested_effort(request)
-    if settled_effort(request).effort != asked.effort:
+    if _settled(asked, request).effort != asked.effort:
         context.lose(asked.field, "so few max_tokens have no room for thinking", "approximated")
     if request.thinking and request.thinking.type == "disabled" and request.effort:
         context.lose("output_config.effort", "thinking is switched off")

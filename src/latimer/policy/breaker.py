@@ -161,7 +161,9 @@ class Breakers:
         """An answer's headers say that the allowance of its key and model is used up for so long."""
         circuit = self._circuit(self._keys(lane)["lane"])
         circuit.cause, circuit.failed_at, circuit.cooldown = "rate_limit", now, self._rules.cooldown_seconds
-        circuit.until = max(circuit.until or now, now + min(seconds, LONGEST_NAMED_WAIT))
+        until = now + min(seconds, LONGEST_NAMED_WAIT)
+        if circuit.until is None or until > circuit.until:
+            circuit.until, circuit.named = until, False
 
     def health(self, provider: str, shown: dict[str, str], now: float) -> tuple[CircuitHealth, ...]:
         """The circuits of a provider that have something to tell. `shown` has each key's label by its reference."""
@@ -191,9 +193,9 @@ class Breakers:
             circuit.cooldown = rules.max_cooldown_seconds if cause in _LASTING else rules.cooldown_seconds
         elif probed:
             circuit.cooldown = min(rules.max_cooldown_seconds, circuit.cooldown * 2)
-        circuit.named = wait is not None
-        rest = circuit.cooldown if wait is None else min(wait, LONGEST_NAMED_WAIT)
-        circuit.until = max(circuit.until or now, now + rest)
+        until = now + (circuit.cooldown if wait is None else min(wait, LONGEST_NAMED_WAIT))
+        if wait is not None or circuit.until is None or until > circuit.until:  # the provider's newest word counts
+            circuit.until, circuit.named = until, wait is not None
 
     def _close(self, out: Pass, keys: dict[Scope, _Key]) -> None:
         """What failed after the request had begun stays as it is: its answer says nothing of that."""

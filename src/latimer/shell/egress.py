@@ -153,7 +153,9 @@ class Egress:
     async def get(self, text: str, permitted: Callable[[str], bool]) -> Fetched:
         """What a URL leads to; `permitted` is asked about it and each redirect. Raises `ToolFailure`."""
         resolver = self._resolver or CheckedResolver(allow_private=self._rules.unsafe_allow_private_addresses)
-        connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True, ssl=tls_context(SYSTEM))
+        connector = aiohttp.TCPConnector(
+            resolver=resolver, use_dns_cache=False, force_close=True, ssl=tls_context(SYSTEM)
+        )
         # No trust_env, no cookies: nothing of this machine or of an earlier page goes along.
         session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, headers=HEADERS

@@ -157,6 +157,8 @@ class InstanceFiles:
             return False
         try:
             return not _locked(number)
+        except OSError:  # a file system that has no locks
+            return False
         finally:
             os.close(number)
 

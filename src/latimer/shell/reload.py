@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 
 from msgspec import Struct
@@ -25,18 +26,26 @@ LOOK_SECONDS = 1.0
 """How often the file is looked at. It is read when it has changed and then rested for as long."""
 
 
-class Source(Struct, frozen=True):
-    """Where a configuration comes from."""
+class Source:
+    """Where a configuration comes from. It is made before that is read, so that no change of its file is missed."""
 
-    path: Path
-    read: Callable[[], str | None]
-    """The text of its file, None where there is none. Raises ConfigError."""
-    parse: Callable[[str | None], Config]
-    """What that text means, under the command line's flags. Raises ConfigError."""
+    def __init__(self, path: Path, read: Callable[[], str | None], parse: Callable[[str | None], Config]) -> None:
+        self.path = path
+        self.read = read
+        """The text of its file, None where there is none. Raises ConfigError."""
+        self.parse = parse
+        """What that text means, under the command line's flags. Raises ConfigError."""
+        self.file = FileWatch(path)
 
     def load(self) -> Config:
         """The configuration as it is now. Raises ConfigError."""
         return self.parse(self.read())
+
+    def through(self, change: Callable[[Config], Config]) -> Source:
+        """The same, with every configuration changed."""
+        other = copy(self)
+        other.parse = lambda text: change(self.parse(text))
+        return other
 
 
 class Taken(Struct, frozen=True):
@@ -104,9 +113,8 @@ class FileWatch:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-async def watch(path: Path, asked: asyncio.Event, reload: Callable[[], Awaitable[None]]) -> None:
+async def watch(file: FileWatch, asked: asyncio.Event, reload: Callable[[], Awaitable[None]]) -> None:
     """Call `reload` whenever the file has changed, or `asked` is set, which is then cleared. Ends when cancelled."""
-    file = FileWatch(path)
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):

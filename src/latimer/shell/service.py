@@ -93,7 +93,7 @@ async def running(
             await service.reload(source.load)
             notify(READY)
 
-        watching = asyncio.create_task(watch(source.path, signals.reload if signals else asyncio.Event(), reload))
+        watching = asyncio.create_task(watch(source.file, signals.reload if signals else asyncio.Event(), reload))
         try:
             yield service.url
         finally:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 
 class Silence:
@@ -29,18 +28,25 @@ class Silence:
         self._timer: asyncio.TimerHandle | None = None
         self._settling = False
 
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
+    def watched(self) -> Silence:
         """The block that is ended."""
+        return self
+
+    async def __aenter__(self) -> None:
         self._since = self._loop.time()
         self._first_by = self._since + self._first_seconds
         self._timer = self._loop.call_later(min(self._seconds, self._first_seconds), self._tick)
-        try:
-            async with asyncio.timeout(None) as self._deadline:
-                yield
-        finally:
-            self._deadline = None
+        self._deadline = asyncio.timeout(None)
+        await self._deadline.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        deadline, self._deadline = self._deadline, None
+        if self._timer is not None:
             self._timer.cancel()
+        if deadline is not None:
+            await deadline.__aexit__(kind, error, trace)
 
     def listen(self) -> None:
         """From now on the upstream is waited for."""

@@ -7,10 +7,10 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ from latimer.dialects.errors.failures import Asked, ConnectionKind, connection_f
 from latimer.errors import ConfigError, Failure
 from latimer.policy.config import Provider, Server
 from latimer.policy.routing import Route
-from latimer.shell.http.asking import BrokenReply, Pool, Sink
+from latimer.shell.http.asking import Asking, BrokenReply, Pool, Sink
 from latimer.shell.http.proxies import ProxyFailed, Way, kind_of, proxy_for
 from latimer.shell.http.socks import check_installed
 from latimer.shell.http.trust import Trust, tls_context
@@ -122,51 +122,22 @@ class UpstreamClient:
         if self._library is not None:
             await self._library.close()
 
-    @asynccontextmanager
-    async def post(
-        self, route: Route, body: bytes, asked: Asked, more: Mapping[str, str] = NO_HEADERS
-    ) -> AsyncIterator[Answering]:
+    def post(self, route: Route, body: bytes, asked: Asked, more: Mapping[str, str] = NO_HEADERS) -> Posting:
         """Send a request to the route's endpoint, with `more` headers of its own; yields the answer.
 
         Leaving before its end closes the connection. Raises `UpstreamError`.
         """
-        headers = {"content-type": "application/json", "accept": "text/event-stream, application/json", **more}
-        url = route.provider.url(route.profile.endpoint.dialect)
-        answering = False
-        try:
-            async with self.request(route.provider, "POST", url, body, headers) as reply:
-                answering = True
-                if not 200 <= reply.status < 300:  # a 204 is an empty answer, a 203 one that a proxy has touched
-                    raise await _refusal(reply, asked, self.secrets(route.provider))
-                yield Answering(reply, urlsplit(url).netloc, asked)
-        except (ConfigError, OSError) as error:
-            if answering:
-                raise
-            if isinstance(error, ConfigError):
-                raise UpstreamError(Failure("authentication_error", str(error), should_retry=False)) from error
-            failure = named_failure(error, route.provider.base_url, asked)
-            raise UpstreamError(replace(failure, cause="unreachable")) from error
+        return Posting(self, route, body, asked, more)
 
-    @asynccontextmanager
-    async def request(
+    def request(
         self, provider: Provider, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
-    ) -> AsyncIterator[Reply]:
+    ) -> Requesting:
         """Ask a provider anything with its key; yields the answer, whatever its status.
 
         Raises `ConfigError` without a usable key, else OSError: ConnectionError, socket.gaierror, ssl.SSLError,
         TimeoutError.
         """
-        access = await self.access(provider)
-        self.prompts.write("upstream_request", body, provider.name)
-        async with self._asked(access, method, url, body, {**headers, **access.headers}) as reply:
-            if not self.prompts.on:
-                yield reply
-                return
-            heard = Heard(reply)
-            try:
-                yield heard
-            finally:
-                self.prompts.write("upstream_answer", bytes(heard.body), provider.name)
+        return Requesting(self, provider, method, url, body, headers)
 
     async def fetch(
         self, provider: Provider, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
@@ -177,9 +148,10 @@ class UpstreamClient:
         async with self.request(provider, method, url, body, headers) as reply:
             return reply.status, _without(await read_body_of(reply, MAX_FETCHED_BYTES), self.secrets(provider))
 
-    def _asked(
+    def asked(
         self, access: Access, method: str, url: str, body: bytes, headers: Mapping[str, str]
-    ) -> AbstractAsyncContextManager[Reply]:
+    ) -> AbstractAsyncContextManager[Reply] | Asking:
+        """As `request`, of an upstream whose key is known."""
         if not access.way.proxy or kind_of(access.way.proxy) == "socks":
             return self._pool.asked(method, url, headers, body, access.way)
         if self._library is None:
@@ -207,6 +179,69 @@ class UpstreamClient:
                 self.prompts.hide(secret)
             self._access[name] = Access(headers, way_to(provider), secrets)
         return self._access[name]
+
+
+class Requesting:
+    """See `UpstreamClient.request`."""
+
+    def __init__(
+        self, client: UpstreamClient, provider: Provider, method: str, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> None:
+        self._client = client
+        self._provider = provider
+        self._what = method, url, body, headers
+        self._asking: AbstractAsyncContextManager[Reply] | Asking | None = None
+        self._heard: Heard | None = None
+
+    async def __aenter__(self) -> Reply:
+        method, url, body, headers = self._what
+        access = await self._client.access(self._provider)
+        prompts = self._client.prompts
+        prompts.write("upstream_request", body, self._provider.name)
+        asking = self._client.asked(access, method, url, body, {**headers, **access.headers})
+        reply: Reply = await asking.__aenter__()
+        self._asking = asking
+        if prompts.on:
+            reply = self._heard = Heard(reply)
+        return reply
+
+    async def __aexit__(self, *failure: Any) -> None:
+        if self._heard is not None:
+            self._client.prompts.write("upstream_answer", bytes(self._heard.body), self._provider.name)
+        if self._asking is not None:
+            await self._asking.__aexit__(*failure)
+
+
+class Posting:
+    """See `UpstreamClient.post`."""
+
+    def __init__(
+        self, client: UpstreamClient, route: Route, body: bytes, asked: Asked, more: Mapping[str, str]
+    ) -> None:
+        headers = {"content-type": "application/json", "accept": "text/event-stream, application/json", **more}
+        self._client = client
+        self._provider = route.provider
+        self._url = route.provider.url(route.profile.endpoint.dialect)
+        self._asked = asked
+        self._requesting = client.request(route.provider, "POST", self._url, body, headers)
+
+    async def __aenter__(self) -> Answering:
+        try:
+            reply = await self._requesting.__aenter__()
+        except ConfigError as error:
+            raise UpstreamError(Failure("authentication_error", str(error), should_retry=False)) from error
+        except OSError as error:
+            failure = named_failure(error, self._provider.base_url, self._asked)
+            raise UpstreamError(replace(failure, cause="unreachable")) from error
+        if 200 <= reply.status < 300:  # a 204 is an empty answer, a 203 one that a proxy has touched
+            return Answering(reply, urlsplit(self._url).netloc, self._asked)
+        try:
+            raise await _refusal(reply, self._asked, self._client.secrets(self._provider))
+        finally:
+            await self._requesting.__aexit__(None, None, None)
+
+    async def __aexit__(self, *failure: Any) -> None:
+        await self._requesting.__aexit__(*failure)
 
 
 class Answering:

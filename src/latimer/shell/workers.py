@@ -36,7 +36,7 @@ from latimer.shell.http.accepting import ABSENT, shared_loads
 from latimer.shell.http.serving import BACKLOG
 from latimer.shell.notify import READY as IS_READY
 from latimer.shell.notify import STOPPING, notify, reloading
-from latimer.shell.reload import LOOK_SECONDS, FileWatch, Taken, needs_restart, reason, staying
+from latimer.shell.reload import LOOK_SECONDS, Taken, needs_restart, reason, staying
 from latimer.shell.server import STOP_SECONDS, Place
 from latimer.shell.service import base_url
 from latimer.shell.shared_metrics import SharedMetrics
@@ -127,7 +127,7 @@ class Supervisor:
     def __init__(self, job: Job, count: int, sockets: Sequence[socket.socket]) -> None:
         self._job = job
         self._first = job.config
-        self._file = FileWatch(job.source.path)
+        self._file = job.source.file
         self._look_at = time.monotonic() + LOOK_SECONDS
         self._trial: Trial | None = None
         self._wanted = False

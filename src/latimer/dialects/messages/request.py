@@ -118,7 +118,7 @@ class Request(Struct, frozen=True):
     @property
     def effort(self) -> wire.Effort | None:
         """The effort of the whole request; a message may have one of its own."""
-        return known_effort(self.output_config.effort)
+        return _EFFORTS.get(self.output_config.effort or "")
 
     @property
     def one_call(self) -> bool:
