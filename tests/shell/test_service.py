@@ -100,6 +100,19 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # --- what changes ---
 
 
+async def test_a_file_that_changes_during_the_start(tmp_path: Path) -> None:
+    """The server begins with what it has read, and reads what was written meanwhile."""
+    path = tmp_path / "c.toml"
+    async with upstream() as script, aiohttp.ClientSession() as session:
+        path.write_text(text_for(script, "old"))
+        source = Source(path, path.read_text, lambda text: parse(text or "", str(path)))
+        config = source.load()
+        path.write_text(text_for(script, "newer"))
+        async with running(config, source=source.through(lambda config: config)) as url:
+            status = await Live(path, url, session, Signals()).until(lambda config: config["number"] == 2)
+    assert status["routes"]["default"] == ["p0/newer"]
+
+
 async def test_streams_end_as_they_began_and_the_next_request_is_new(tmp_path: Path, closed: list[str]) -> None:
     go = asyncio.Event()
 

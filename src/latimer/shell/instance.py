@@ -118,13 +118,17 @@ class InstanceFiles:
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         number = os.open(self.state / LOCK, os.O_CREAT | os.O_RDWR | _CLOSED_IN_OTHERS, 0o600)
         deadline = time.monotonic() + LOOKING_SECONDS
-        while not _locked(number):
-            if time.monotonic() > deadline:
-                os.close(number)
-                return False
-            time.sleep(LOOKING_SECONDS / 10)
-        self._lock = number
-        return True
+        try:
+            while not (mine := _locked(number)) and time.monotonic() < deadline:
+                time.sleep(LOOKING_SECONDS / 10)
+        except OSError:
+            os.close(number)
+            raise
+        if mine:
+            self._lock = number
+        else:
+            os.close(number)
+        return mine
 
     def write(self, record: Record) -> None:
         """Tell of the Latimer that has the lock. Raises OSError."""
