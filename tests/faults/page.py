@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tests.faults.chains import FORMS, Outcomes, play_all
 from tests.faults.matrix import COLUMNS, PHASES, Cell, Place, play
 from tests.faults.table import FAULTS, Fault
 
@@ -43,6 +44,13 @@ TOLD = """
 
 In the words of one dialect where they differ in nothing but its name. `PROVIDER/m` is the route.
 """
+SECOND = """
+## With a second route
+
+What the client gets when the first of two routes always fails like this before the first token, and the second one is
+fine: never an HTTP error. The second route speaks another dialect. A stream of a Messages upstream counts as begun with
+its first `content_block_start`; what breaks it after that is told in the stream. All causes of `[fallback] on` are set.
+"""
 
 
 def row(fault: Fault, phase: str, cells: Mapping[Place, Cell]) -> str:
@@ -66,6 +74,11 @@ def lines(fault: Fault, cells: Mapping[Place, Cell]) -> tuple[list[str], list[st
     return [row(fault, phase, cells) for phase in PHASES], told(fault, cells)
 
 
+def chained(fault: Fault, found: Outcomes) -> str:
+    """One line of the table of chains."""
+    return f"| {fault.name} | {' | '.join(found[fault.name, form] for form in FORMS)} |"
+
+
 def table(head: Iterable[str], rows: Iterable[str]) -> str:
     titles = list(head)
     return "\n".join([f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|", *rows])
@@ -81,7 +94,13 @@ def page() -> str:
         messages += words
     titles = ["fault", "token"]
     titles += [f"{dialect}: {NAMES.get(form, form)}" for dialect, form, _ in COLUMNS]
-    return f"{HEAD}\n{table(titles, outcomes)}\n{TOLD}\n{table(['fault', 'messages'], messages)}\n"
+    second = table(["fault", *(f"{dialect}: {form}" for dialect, form in FORMS)], _chains())
+    return f"{HEAD}\n{table(titles, outcomes)}\n{SECOND}\n{second}\n{TOLD}\n{table(['fault', 'messages'], messages)}\n"
+
+
+def _chains() -> list[str]:
+    found = asyncio.run(play_all(FAULTS))
+    return [chained(fault, found) for fault in FAULTS]
 
 
 def write() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Json = dict[str, Any]
+ROUTE = ": latimer-route "
 BLOCKS = {"text_delta": "text", "input_json_delta": "tool_use", "thinking_delta": "thinking"}
 
 
@@ -47,7 +48,12 @@ class StreamReader:
         return self.told
 
     def _frame(self, frame: bytes) -> None:
-        lines = [line for line in frame.decode().split("\n") if not line.startswith(":")]
+        lines = []
+        for line in frame.decode().split("\n"):
+            if line.startswith(ROUTE):  # the headers, which named another one, are out
+                self.told.headers["latimer-route"] = line.removeprefix(ROUTE)
+            elif not line.startswith(":"):
+                lines.append(line)
         if not lines:
             return
         name, data = lines

@@ -54,6 +54,49 @@ def test_an_answer_between_them_counts_from_the_start(between: Failure | None) -
     assert those.blocked(LANE, 5) is None
 
 
+def test_answers_of_requests_that_were_out_before_count_as_well() -> None:
+    """Of many long answers that overlap, hardly one begins after the newest failure and ends before the next."""
+    those = breakers()
+    out = [those.begin(LANE, 0) for _ in range(400)]
+    for number, one in enumerate(out):
+        those.heard(one)
+        if number % 20 == 0:
+            assert not those.failed(one, BOOM, number, others=len(out) - number)
+        else:
+            those.succeeded(one)
+    assert those.blocked(LANE, 400) is None
+
+
+@pytest.mark.parametrize("failure", [BOOM, GONE])
+def test_answers_that_begin_count_where_others_did_not(failure: Failure) -> None:
+    those = breakers()
+    fail(those, failure, 1)
+    fail(those, failure, 2)
+    those.heard(those.begin(LANE, 0))
+    assert not fail(those, failure, 3)
+
+
+def test_answers_that_always_break_off_open_it() -> None:
+    """That each begins well is no excuse."""
+    those = breakers()
+    opened = []
+    for now in (1, 2, 3):
+        out = those.begin(LANE, now)
+        those.heard(out)
+        opened.append(those.failed(out, BOOM, now))
+    assert opened == [False, False, True]
+
+
+def test_a_few_of_many_answers_may_break_off_together() -> None:
+    those = breakers()
+    out = [those.begin(LANE, 0) for _ in range(100)]
+    for one in out:
+        those.heard(one)
+    opened = [those.failed(one, BOOM, 1, others=99 - number) for number, one in enumerate(out)]
+    assert opened.index(True) == 19  # of the 80 that are left, a quarter
+    assert opened.count(True) == 1
+
+
 @pytest.mark.parametrize(
     ("failure", "times", "blocked"),
     [
@@ -228,15 +271,21 @@ class Lanes(RuleBasedStateMachine):
             self.out.append(self.those.begin(lane, self.now))
 
     @precondition(lambda self: self.out)
-    @rule(data=st.data(), failure=st.sampled_from([GONE, BOOM, KEY, LIMIT, WRONG, None]), gone=st.booleans())
-    def end(self, data: st.DataObject, failure: Failure | None, gone: bool) -> None:
+    @rule(
+        data=st.data(),
+        failure=st.sampled_from([GONE, BOOM, KEY, LIMIT, WRONG, None]),
+        begins=st.booleans(),
+        gone=st.booleans(),
+    )
+    def end(self, data: st.DataObject, failure: Failure | None, begins: bool, gone: bool) -> None:
         out = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
+        if begins:
+            self.those.heard(out)
         if gone:
             self.those.released(out)
         elif failure:
-            self.those.failed(out, failure, self.now)
+            self.those.failed(out, failure, self.now, others=len(self.out))
         else:
-            self.those.heard(out)
             self.those.succeeded(out)
 
     @rule(seconds=st.sampled_from([0.5, 5.0, 10.0, 100.0]))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latimer.errors import STATUS, Failure
-from latimer.policy.fallback import USUAL, FallbackRules, Tried, cause_of, in_short, most_useful, worth_a_second_try
+from latimer.policy.fallback import USUAL, FallbackRules, Tried, cause_of, most_useful, worth_a_second_try
 
 GONE = Failure("api_error", "p0/m: nothing listens", cause="unreachable")
 LIMITED = Failure("rate_limit_error", "p1/m: slow down", retry_after=20.0)
@@ -49,7 +49,7 @@ def test_only_a_server_error_is_worth_a_second_try() -> None:
 
 
 def tried(*failures: Failure) -> list[Tried]:
-    return [Tried(failure.message.partition(":")[0], in_short(failure), failure) for failure in failures]
+    return [Tried(failure.message.partition(":")[0], failure) for failure in failures]
 
 
 def test_one_route_alone_tells_its_own() -> None:
@@ -82,7 +82,7 @@ failures = st.builds(
 
 @given(st.lists(failures, min_size=1, max_size=6))
 def test_a_transient_failure_is_never_hidden_and_no_message_too_long(those: list[Failure]) -> None:
-    told = most_useful([Tried(f"p{n}/m", in_short(one), one) for n, one in enumerate(those)])
+    told = most_useful([Tried(f"p{n}/m", one) for n, one in enumerate(those)])
     assert told.transient == any(one.transient for one in those)
     if len(those) > 1:
         assert len(told.message.encode("utf-8", "replace")) <= 2048

@@ -13,7 +13,8 @@ import pytest
 
 from latimer.policy.knowledge import Finding, Knowledge, RouteKey, encode
 from latimer.shell import state
-from latimer.shell.state import NO_FILE, Store, default_directory
+from latimer.shell.files import NO_FILE
+from latimer.shell.state import Store, default_directory
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="file modes")
 KEY = RouteKey("local", "http://127.0.0.1:1/v1", "m")

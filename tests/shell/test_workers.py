@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -430,7 +430,8 @@ async def test_workers_that_always_die(tmp_path: Path) -> None:
         while server.process.poll() is None:
             assert time.monotonic() < deadline
             for pid in children(server.process.pid):
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it was dead already, and its parent has heard of it
+                    os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.01)
     finally:
         await asyncio.to_thread(server.stop)
@@ -481,10 +482,15 @@ workers.GRACE_SECONDS = 0.3
 """
 
 
-def supervised(change: str, state: Path) -> subprocess.Popen[str]:
+@contextmanager
+def supervised(change: str, state: Path) -> Iterator[subprocess.Popen[str]]:
     """A supervisor whose workers do something else."""
     command = [sys.executable, "-c", SUPERVISED.format(change=change), str(state)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # where a test has failed, it would be waited for without end
 
 
 def test_a_parent_that_waits_does_nothing(tmp_path: Path) -> None:

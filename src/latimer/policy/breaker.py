@@ -3,6 +3,9 @@
     closed --failures in a row, or a refusal that names a time--> open --time is over--> half-open
     half-open --lets exactly one request through--> closed, or open for twice as long
 
+In a row means: with no answer between them, whenever that was asked for. Answers that break off while many others
+come are in a row only when they are a good part of these.
+
 A request passes up to four circuits: its provider's (no connection), its key's (refused, no balance), its model's
 (server errors, overload, no answer in time) and that of its key and model together (rate limits). Times are seconds of
 a clock that never goes back, and come in as arguments.
@@ -19,6 +22,7 @@ from latimer.dialects.errors.failures import CLIENT_WAIT
 from latimer.errors import Failure
 from latimer.policy.fallback import SAID, Cause, FallbackRules, cause_of
 from latimer.policy.health import CircuitHealth, CircuitState
+from latimer.policy.routing import Route
 
 LONGEST_NAMED_WAIT = 3600.0
 """Seconds: a provider that asks for more is asked again after this. An account may have been topped up."""
@@ -48,6 +52,8 @@ _LASTING: frozenset[Cause] = frozenset({"authentication", "billing", "permission
 """Causes that one failure proves, and that somebody has to mend."""
 OF_A_KEY: frozenset[Cause] = _LASTING | {"rate_limit"}
 """Causes where another key of the same provider may do better."""
+MANY = 4
+"""One in so many answers has to break off before that tells something of the others."""
 
 
 class Lane(Struct, frozen=True):
@@ -56,6 +62,11 @@ class Lane(Struct, frozen=True):
     provider: str
     key: str
     model: str
+
+    @classmethod
+    def of(cls, target: Route) -> Lane:
+        """That of a route with one of its keys."""
+        return cls(target.provider.name, target.provider.api_key, target.model)
 
 
 _Key = tuple[str, str, str]
@@ -79,6 +90,8 @@ class _Circuit(Struct):
     cooldown: float = 0.0
     named: bool = False
     probing: bool = False
+    broke_off: bool = False
+    """Whether its newest failure was of an answer that had begun: that others begin says nothing of it."""
 
     def state(self, now: float) -> CircuitState:
         if self.until is None:
@@ -98,6 +111,8 @@ class Pass:
         self.lane = lane
         self.began = began
         self.probes = probes
+        self.heard = False
+        """Whether its answer has begun."""
 
 
 class Breakers:
@@ -128,18 +143,24 @@ class Breakers:
 
     def heard(self, out: Pass) -> None:
         """An answer has begun: the circuits that the request was to try are closed. Its end is still to come."""
+        out.heard = True
         if out.probes:
             self._close(out, self._keys(out.lane))
             self._give_back(out)
+        elif self.circuits:
+            self._forget_counts(out.lane, begun=True)
 
     def succeeded(self, out: Pass) -> None:
         """The request was answered, or refused for what it is: nothing is wrong with its lane."""
         if self.circuits:
             self._close(out, self._keys(out.lane))
+            self._forget_counts(out.lane)
             self._give_back(out)
 
-    def failed(self, out: Pass, failure: Failure, now: float) -> bool:
-        """The request failed; returns whether this opened a circuit that was closed."""
+    def failed(self, out: Pass, failure: Failure, now: float, others: int = 0) -> bool:
+        """The request failed; returns whether this opened a circuit that was closed. `others`: how many requests its
+        provider is at.
+        """
         cause = cause_of(failure)
         scope = _SCOPES.get(cause) if cause else None
         if cause is None or scope is None:
@@ -148,7 +169,12 @@ class Breakers:
         keys = self._keys(out.lane)
         circuit = self._circuit(keys[scope])
         was_closed = circuit.until is None
-        self._fail(circuit, cause, failure.retry_after, now, probed=any(circuit is probe for probe in out.probes))
+        circuit.failures += 1
+        circuit.broke_off = out.heard
+        enough = max(self._rules.open_after, others // MANY if out.heard else 0)
+        if not was_closed or failure.retry_after is not None or cause in OF_A_KEY or circuit.failures >= enough:
+            self._open(circuit, cause, failure.retry_after, now, probed=any(circuit is each for each in out.probes))
+        circuit.cause, circuit.failed_at = cause, now
         self._close(out, {known: keys[known] for known in _SHOWN_WELL[scope]})
         self._give_back(out)
         return was_closed and circuit.until is not None
@@ -180,15 +206,11 @@ class Breakers:
             if name == provider
         )
 
-    def _fail(self, circuit: _Circuit, cause: Cause, wait: float | None, now: float, *, probed: bool) -> None:
+    def _open(self, circuit: _Circuit, cause: Cause, wait: float | None, now: float, *, probed: bool) -> None:
+        """Open it, or keep it open."""
         if (cause in _LASTING) != (circuit.cause in _LASTING):
             circuit.until = None  # what had to be mended is, or what passes has: its time says nothing any more
-        circuit.cause, circuit.failed_at = cause, now
-        circuit.failures += 1
         rules = self._rules
-        opens = wait is not None or cause in OF_A_KEY or circuit.failures >= rules.open_after
-        if circuit.until is None and not opens:
-            return
         if circuit.until is None:
             circuit.cooldown = rules.max_cooldown_seconds if cause in _LASTING else rules.cooldown_seconds
         elif probed:
@@ -202,6 +224,15 @@ class Breakers:
         for key in keys.values():
             circuit = self.circuits.get(key)
             if circuit is not None and circuit.failed_at <= out.began:
+                del self.circuits[key]
+
+    def _forget_counts(self, lane: Lane, *, begun: bool = False) -> None:
+        """An answer came between failures, so those before it do not count: of an answer that has only `begun`, those
+        of answers that did not begin. An open circuit is left to who is to try it.
+        """
+        for key in self._keys(lane).values():
+            circuit = self.circuits.get(key)
+            if circuit is not None and circuit.until is None and not (begun and circuit.broke_off):
                 del self.circuits[key]
 
     def _give_back(self, out: Pass) -> None:

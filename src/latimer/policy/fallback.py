@@ -68,11 +68,10 @@ class FallbackRules(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tried(Struct, frozen=True):
-    """A route that did not answer. `why` is a few words; `failure` is None when it was not asked."""
+    """A route that did not answer."""
 
     route: str
-    why: str
-    failure: Failure | None = None
+    failure: Failure
 
 
 def cause_of(failure: Failure) -> Cause | None:
@@ -104,13 +103,12 @@ def in_short(failure: Failure) -> str:
 def most_useful(tried: Sequence[Tried]) -> Failure:
     """What the client is told: the failure that will be over soonest, the later one of equals.
 
-    It names every route. A lasting failure is told only when there is no other. At least one has a failure.
+    It names every route; there is at least one. A lasting failure is told only when there is no other.
     """
-    failures = [one.failure for one in reversed(tried) if one.failure is not None]
-    best = min(failures, key=_soonest)
+    best = min((one.failure for one in reversed(tried)), key=_soonest)
     if len(tried) == 1:
         return best
-    story = ", ".join(f"{one.route} ({one.why})" for one in tried)
+    story = ", ".join(f"{one.route} ({in_short(one.failure)})" for one in tried)
     return replace(best, message=capped(f"{capped(best.message, MESSAGE_LIMIT // 2)} Tried: {story}.", MESSAGE_LIMIT))
 
 

@@ -37,6 +37,9 @@ class Arguments:
 
     def pass_on(self, event: Event) -> list[Event]:
         """The events that take this one's place."""
+        if self._start is None and self._text is not None and self._undecided is None and isinstance(event, Delta):
+            out = self._text.feed(event.data)  # nearly always: more of a call that has begun
+            return [event] if out == event.data else self._say(event.index, out)
         if self.done:
             return []
         if self._undecided is not None:
@@ -47,10 +50,7 @@ class Arguments:
                 self._text = ArgumentText(self._tools.parameters(name))
                 return []
             case Delta(index=index, data=data) if self._text is not None:
-                out = self._text.feed(data)
-                if out == data and self._start is None:
-                    return [event]
-                return self._say(index, out)
+                return self._say(index, self._text.feed(data))
             case BlockStop() if self._text is not None:
                 if self._text.whole or self._ending:
                     return self._settle(event)

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from latimer.errors import Failure, Rejection
-from latimer.policy.breaker import OF_A_KEY
+from latimer.policy.breaker import OF_A_KEY, Lane
 from latimer.policy.config import Config
-from latimer.policy.fallback import Cause, Tried, cause_of, in_short, most_useful, worth_a_second_try
+from latimer.policy.fallback import Cause, Tried, cause_of, most_useful, worth_a_second_try
 from latimer.policy.keys import label
 from latimer.policy.retry import wait_before_retry
 from latimer.policy.routing import Route
@@ -58,13 +58,17 @@ class Chain:
             if await self._round(hop, client, story):
                 return
             failure = most_useful(list(story.tried.values()))
-            pause = wait_before_retry(number, failure, self._retry, random.random())  # noqa: S311  # jitter
+            pause = self._pause(number, failure)
             late = pause is not None and now() + pause > until
             if pause is None or late or not story.left(self._retry.tries) or story.busy == story.tried.keys():
                 break
             log.info("%s: try %d failed with %s, next in %.1f s", story.first, number, failure.type, pause)
             await asyncio.sleep(pause)
         raise Rejection(failure)
+
+    def _pause(self, tries: int, failure: Failure) -> float | None:
+        """Seconds until the next try after so many, None where there is none."""
+        return wait_before_retry(tries, failure, self._retry, random.random())  # noqa: S311  # jitter
 
     async def _round(self, hop: Hop, client: Client, story: Story) -> bool:
         """Try every target that is left; whether the client has its answer. Raises `Rejection`."""
@@ -130,18 +134,18 @@ class Chain:
             text = f"{target.name}: its provider has said when it can be asked again."
             return Failure("rate_limit_error", text, retry_after=block.seconds)
         others = any(one.name != target.name and self._guard.ready(one) for one in left)
-        story.busy.discard(_lane(target))
+        story.busy.discard(Lane.of(target))
         while True:
             try:
                 failure = await self._once(hop, target, client, story, others=others)
             except Busy as busy:
-                story.busy.add(_lane(target))
+                story.busy.add(Lane.of(target))
                 return busy.failure
-            tries = story.tries[_lane(target)]
+            tries = story.tries[Lane.of(target)]
             goes_on = failure is not None and others and cause_of(failure) in self._on
             if failure is None or not goes_on or not worth_a_second_try(failure, tries):
                 return failure
-            pause = wait_before_retry(tries, failure, self._retry, random.random())  # noqa: S311  # jitter
+            pause = self._pause(tries, failure)
             if pause is None:
                 return failure
             log.info("%s: failed with %s, once more in %.1f s", target.name, failure.type, pause)
@@ -149,7 +153,7 @@ class Chain:
 
     async def _once(self, hop: Hop, target: Route, client: Client, story: Story, *, others: bool) -> Failure | None:
         """Ask a target, and once more where its refusal is a lesson. Raises `Rejection` and `Busy`."""
-        tries = story.tries[_lane(target)] = story.tries.get(_lane(target), 0) + 1
+        tries = story.tries[Lane.of(target)] = story.tries.get(Lane.of(target), 0) + 1
         if tries > 1:
             self._metrics.retries[target.name] += 1
         target, taught = story.as_taught(target)
@@ -167,14 +171,6 @@ class Chain:
                 trial.end()
 
 
-_Lane = tuple[str, str]
-
-
-def _lane(target: Route) -> _Lane:
-    """A route and one of its keys."""
-    return target.name, target.provider.api_key
-
-
 class Story:
     """What has become of a request so far."""
 
@@ -183,19 +179,19 @@ class Story:
         """The name of the route that should answer."""
         self.targets = list(targets)
         """Those that may still answer."""
-        self.tried: dict[_Lane, Tried] = {}
+        self.tried: dict[Lane, Tried] = {}
         """How the last try of each ended."""
-        self.busy: set[_Lane] = set()
+        self.busy: set[Lane] = set()
         """Those that were not asked, for their queue is full."""
         self.causes: set[Cause] = set()
-        self.tries: dict[_Lane, int] = {}
+        self.tries: dict[Lane, int] = {}
         self.lessons: dict[str, tuple[Route, Loss]] = {}
         """By the names of routes, how each is asked since a refusal, and what the client is told of it."""
         self._all = targets
 
     def left(self, tries: int) -> list[Route]:
         """The targets that may answer and were not asked so many times yet."""
-        return [one for one in self.targets if self.tries.get(_lane(one), 0) < tries]
+        return [one for one in self.targets if self.tries.get(Lane.of(one), 0) < tries]
 
     def shown(self, target: Route) -> str:
         """The target's name, with its key where its route has several."""
@@ -204,12 +200,12 @@ class Story:
 
     def note(self, target: Route, failure: Failure) -> Cause | None:
         """A target did not answer; returns why. One that will not answer later either is left out from now on."""
-        self.tried[_lane(target)] = Tried(self.shown(target), in_short(failure), failure)
+        self.tried[Lane.of(target)] = Tried(self.shown(target), failure)
         cause = cause_of(failure)
         if cause is not None:
             self.causes.add(cause)
         if not failure.transient:
-            self.targets = [one for one in self.targets if _lane(one) != _lane(target)]
+            self.targets = [one for one in self.targets if Lane.of(one) != Lane.of(target)]
         return cause
 
     def without(self, name: str, left: list[Route]) -> list[Route]:

@@ -5,9 +5,7 @@ The record is `connections.json` in the state directory, mode 600: a former valu
 
 from __future__ import annotations
 
-import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,9 +17,9 @@ from msgspec.structs import replace
 from latimer.errors import ConfigError, LatimerError
 from latimer.policy.connection import Record, Undone, connected, decode_records, digest, encode_records, undone
 from latimer.policy.settings_text import Changes, checked
+from latimer.shell.files import save
 
 RECORDS = "connections.json"
-SCOPES = ("user", "project", "local")
 
 
 class Plan(Struct, frozen=True):
@@ -120,7 +118,7 @@ class Connections:
             record = replace(record, backup=str(_backup(plan.path, plan.base)))
         # First what happens is written down, then it is done: a power cut between leaves a record that fits nothing.
         self._keep(plan.path, record)
-        write(plan.path, plan.after)
+        save(plan.path, plan.after)
         if plan.old_backup:
             Path(plan.old_backup).unlink(missing_ok=True)
         return Path(record.backup) if record.backup else None
@@ -132,7 +130,7 @@ class Connections:
             if plan.after is None:
                 _remove(plan.path)
             else:
-                write(plan.path, plan.after)
+                save(plan.path, plan.after)
         self._keep(plan.path, None)
         record = plan.record
         if record is None or plan.undo is None or not plan.undo.exact:
@@ -166,33 +164,9 @@ class Connections:
         if record is not None:
             records[str(path)] = record
         if records:
-            write(self.path, encode_records(records))
+            save(self.path, encode_records(records))
         else:
             self.path.unlink(missing_ok=True)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, with the mode it has, else 600; a link stays a link.
-
-    Raises LatimerError.
-    """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        target = path.resolve()
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
-        number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(mode)
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise LatimerError(f"{path} could not be written: {error.strerror}; nothing was changed") from None
 
 
 def _backup(path: Path, data: bytes) -> Path:
@@ -203,9 +177,7 @@ def _backup(path: Path, data: bytes) -> Path:
     while backup.exists():
         backup = path.with_name(f"{path.name}.{stamp}-{count}.bak")
         count += 1
-    write(backup, data)
-    with suppress(OSError):
-        backup.chmod(stat.S_IMODE(path.stat().st_mode))
+    save(backup, data, stat.S_IMODE(path.stat().st_mode) if path.exists() else None)
     return backup
 
 

@@ -46,7 +46,7 @@ class Guard:
 
     def block(self, target: Route) -> Block | None:
         """Why a target should not be asked now."""
-        return self.breakers.blocked(_lane(target), asyncio.get_running_loop().time())
+        return self.breakers.blocked(Lane.of(target), asyncio.get_running_loop().time())
 
     def ready(self, target: Route) -> bool:
         """Whether a target would be asked at once."""
@@ -54,7 +54,7 @@ class Guard:
 
     def begin(self, target: Route, *, others: bool = False) -> Trial:
         """A request goes to a target. `others`: whether another route is ready, should this one fail."""
-        out = self.breakers.begin(_lane(target), asyncio.get_running_loop().time())
+        out = self.breakers.begin(Lane.of(target), asyncio.get_running_loop().time())
         return Trial(self, target, out, others and "refusal" in self._config.fallback.on)
 
     def health(self) -> Health:
@@ -100,7 +100,7 @@ class Trial:
     def exhausted(self, seconds: float) -> None:
         """The answer's headers say that nothing more is allowed for so long."""
         log.info("%s: its allowance is used up for %.0f s", self._target.name, seconds)
-        self._guard.breakers.exhausted(_lane(self._target), seconds, asyncio.get_running_loop().time())
+        self._guard.breakers.exhausted(Lane.of(self._target), seconds, asyncio.get_running_loop().time())
 
     def answered(self) -> None:
         """The answer came to its end."""
@@ -113,7 +113,8 @@ class Trial:
         self._told = True
         guard, target = self._guard, self._target
         guard.failed[target.provider.name] += 1
-        if not guard.breakers.failed(self._out, failure, asyncio.get_running_loop().time()):
+        others = guard.slots.in_flight(target.provider.name)
+        if not guard.breakers.failed(self._out, failure, asyncio.get_running_loop().time(), others):
             return
         guard.metrics.circuits_opened[target.name] += 1
         block = guard.block(target)
@@ -126,7 +127,3 @@ class Trial:
         """Nothing more comes. Where nothing was told, nothing is known."""
         if not self._told:
             self._guard.breakers.released(self._out)
-
-
-def _lane(target: Route) -> Lane:
-    return Lane(target.provider.name, target.provider.api_key, target.model)

@@ -23,10 +23,7 @@ from urllib.parse import urlsplit
 from msgspec import DecodeError, Raw, Struct, ValidationError, json
 
 from latimer import __version__
-from latimer.shell.state import replace_file
-
-if sys.platform != "win32":
-    import fcntl
+from latimer.shell.files import PRIVATE, PRIVATE_FOLDER, lock, replace_file
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +41,6 @@ CHALLENGE = "latimer-challenge"
 PROOF = "latimer-proof"
 SERVICE = "latimer"
 """What `/health` says is there."""
-_CLOSED_IN_OTHERS = getattr(os, "O_CLOEXEC", 0)  # on Windows files are so by themselves
 _HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 
@@ -115,12 +111,10 @@ class InstanceFiles:
 
     def claim(self) -> bool:
         """Take the lock until this process and those it forks have ended; False: another has it. Raises OSError."""
-        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number = os.open(self.state / LOCK, os.O_CREAT | os.O_RDWR | _CLOSED_IN_OTHERS, 0o600)
-        deadline = time.monotonic() + LOOKING_SECONDS
+        self.state.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+        number = os.open(self.state / LOCK, os.O_CREAT | os.O_RDWR, PRIVATE)
         try:
-            while not (mine := _locked(number)) and time.monotonic() < deadline:
-                time.sleep(LOOKING_SECONDS / 10)
+            mine = lock(number, LOOKING_SECONDS)
         except OSError:
             os.close(number)
             raise
@@ -156,11 +150,11 @@ class InstanceFiles:
     def held(self) -> bool:
         """Whether a process has the lock. Where there are no locks, the answer is always no."""
         try:
-            number = os.open(self.state / LOCK, os.O_RDWR | _CLOSED_IN_OTHERS)
+            number = os.open(self.state / LOCK, os.O_RDWR)
         except OSError:
             return False
         try:
-            return not _locked(number)
+            return not lock(number)
         except OSError:  # a file system that has no locks
             return False
         finally:
@@ -263,17 +257,6 @@ def _mark(secret: str, *parts: bytes) -> bytes:
     for part in parts:
         mark.update(len(part).to_bytes(4, "big") + part)
     return mark.hexdigest().encode()
-
-
-def _locked(number: int) -> bool:
-    """Take an advisory lock without waiting."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _exists(pid: int) -> bool:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from contextlib import suppress
 from io import BufferedWriter, TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
-if sys.platform != "win32":
-    import fcntl
+from latimer.shell.files import PRIVATE, lock
 
 MOST_BYTES = 10 * 1024 * 1024
 """When it is larger it becomes `NAME.1`, in place of the one before."""
@@ -19,7 +17,7 @@ MOST_BYTES = 10 * 1024 * 1024
 
 def private(path: Path) -> BufferedWriter:
     """A file to add to, which only the user may read if it is new. Raises OSError."""
-    number = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
+    number = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, PRIVATE)
     return os.fdopen(number, "ab")
 
 
@@ -43,8 +41,8 @@ class LogFile(WatchedFileHandler):
     def _turn(self, number: int) -> None:
         """Whoever renames the file has it locked meanwhile. The others find a new one at their next record."""
         path = Path(self.baseFilename)
-        if sys.platform != "win32":
-            fcntl.flock(number, fcntl.LOCK_EX)
+        if not lock(number):
+            return
         try:
             if os.path.samestat(os.fstat(number), path.stat()):
                 path.replace(path.with_name(f"{path.name}.1"))

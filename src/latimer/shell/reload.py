@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from latimer.errors import ConfigError
 from latimer.policy.config import Config, Server, check_reach
+from latimer.shell.files import stamp
 
 log = logging.getLogger(__name__)
 
@@ -82,35 +83,25 @@ def staying(config: Config, where: Server) -> Config:
     return replace(config, server=server)
 
 
-Stamp = tuple[int, int, int]
-
-
 class FileWatch:
     """Tells when a file has changed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._taken = self._last = self._stamp()
+        self._taken = self._last = stamp(self._path)
 
     def changed(self) -> bool:
         """Whether it is another than was last taken, and was the same at the last look: nobody is writing it."""
-        stamp = self._stamp()
-        rests, self._last = stamp == self._last, stamp
-        if not rests or stamp == self._taken:
+        now = stamp(self._path)
+        rests, self._last = now == self._last, now
+        if not rests or now == self._taken:
             return False
-        self._taken = stamp
+        self._taken = now
         return True
 
     def take(self) -> None:
         """Its present state is known."""
-        self._taken = self._last = self._stamp()
-
-    def _stamp(self) -> Stamp:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        self._taken = self._last = stamp(self._path)
 
 
 async def watch(file: FileWatch, asked: asyncio.Event, reload: Callable[[], Awaitable[None]]) -> None:

@@ -21,7 +21,8 @@ from latimer.policy.routing import Route, routes_for
 from latimer.policy.tables import merge
 from latimer.profile import Dialect, Profile
 from latimer.report import Loss
-from latimer.shell.state import NO_FILE, Store
+from latimer.shell.files import NO_FILE
+from latimer.shell.state import Store
 from latimer.shell.upstream import UpstreamError
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from latimer.policy.config import LITERAL, Config, Provider
 from latimer.policy.setup import model_names
 from latimer.shell.client_stream import WholeClient
 from latimer.shell.engine import Engines
+from latimer.shell.files import PRIVATE, save
 from latimer.shell.gateway import Gateway
 from latimer.shell.hop import Call
 from latimer.shell.routes import Routes
@@ -101,31 +101,12 @@ def write(path: Path, text: str) -> Path | None:
 
     What was there is kept beside it as `….bak`, whose path is returned. Raises LatimerError.
     """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        backup = _backup(path)
-        _replace(path, text.encode())
-    except OSError as error:
-        raise LatimerError(f"{path} could not be written: {error.strerror}") from None
+    backup = path.with_name(f"{path.name}.bak") if path.exists() else None
+    if backup:
+        try:
+            before = path.read_bytes()
+        except OSError as error:
+            raise LatimerError(f"{path} could not be read: {error.strerror}; nothing was changed") from None
+        save(backup, before, PRIVATE)
+    save(path, text.encode(), PRIVATE)
     return backup
-
-
-def _backup(path: Path) -> Path | None:
-    if not path.exists():
-        return None
-    backup = path.with_name(f"{path.name}.bak")
-    _replace(backup, path.read_bytes())
-    return backup
-
-
-def _replace(path: Path, data: bytes) -> None:
-    # A link to a file elsewhere, in a user's collection of dot files for instance, stays a link.
-    target = path.resolve()
-    number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # its mode is 600
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(data)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

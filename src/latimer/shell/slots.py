@@ -54,7 +54,9 @@ class Slots:
 
     def __init__(self, providers: Iterable[Provider], after: Slots | None = None) -> None:
         known: dict[str, _Line] = after.lines if after else {}
-        self.lines: dict[str, _Line] = {one.name: _line(one, known.get(one.name)) for one in providers if one.max_concurrent}
+        self.lines: dict[str, _Line] = {
+            one.name: _line(one, known.get(one.name)) for one in providers if one.max_concurrent
+        }
         self.flying: dict[str, int] = after.flying if after else {}
 
     def free(self, provider: Provider) -> bool:

@@ -6,10 +6,9 @@ sake: without it, Latimer learns anew.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,9 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from latimer.policy.knowledge import Knowledge, decode, encode
-
-if sys.platform != "win32":
-    import fcntl
+from latimer.shell.files import PRIVATE, PRIVATE_FOLDER, Stamp, lock, replace_file, stamp
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +26,6 @@ LOCK_SECONDS = 3.0
 """How long a writer waits for another; writing takes milliseconds."""
 MOST_BYTES = 4 * 1024 * 1024
 """A larger file is none of ours."""
-
-Stamp = tuple[int, int]
-"""A file's modification time in nanoseconds and its size."""
-NO_FILE: Stamp = (0, 0)
 
 
 def default_directory() -> Path:
@@ -47,12 +40,8 @@ class Store:
         self.path = directory / FILE
 
     def stamp(self) -> Stamp:
-        """Tells whether the file has changed. Quick: it asks the file's metadata only."""
-        try:
-            found = self.path.stat()
-        except OSError:
-            return NO_FILE
-        return found.st_mtime_ns, found.st_size
+        """Tells whether the file has changed."""
+        return stamp(self.path)
 
     def read(self) -> Knowledge:
         """What the file holds and has not expired. One that cannot be read is set aside as `learned.json.bad`."""
@@ -74,7 +63,7 @@ class Store:
 
         Readers see the old file or the new one, never a part; of writers, one waits for the other.
         """
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         with self._locked():
             before = self.read()
             after = edit(before)
@@ -91,38 +80,14 @@ class Store:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Where there are no advisory locks, two writers at once may lose a finding, which is then learned again."""
-        if sys.platform == "win32":
-            yield
-            return
-        number = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        """Raises OSError when another process keeps it locked, as one that was stopped in the middle does.
+
+        Where there are no advisory locks, two writers at once may lose a finding, which is then learned again.
+        """
+        number = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, PRIVATE)
         try:
-            _lock(number)
+            if not lock(number, LOCK_SECONDS):
+                raise BlockingIOError(errno.EWOULDBLOCK, f"another process keeps it locked for {LOCK_SECONDS:g} s")
             yield
         finally:
             os.close(number)
-
-
-def replace_file(path: Path, text: bytes) -> None:
-    """Write a file that only the user may read; readers see the old one or the new one. Raises OSError."""
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # its mode is 600
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _lock(number: int) -> None:
-    """Raises OSError when another process keeps it locked, as one that was stopped in the middle does."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    while sys.platform != "win32":
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)

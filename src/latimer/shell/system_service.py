@@ -19,7 +19,7 @@ from msgspec import Struct
 from latimer.errors import LatimerError
 from latimer.policy import units
 from latimer.policy.config import Config
-from latimer.shell.connection import write
+from latimer.shell.files import save
 
 VARIABLES = "service.env"
 TASK = "Latimer"
@@ -69,7 +69,7 @@ class System(ABC):
 
     def install(self, settings: Config) -> Iterator[str]:
         """Write the file and start the service; yields what to tell the user. Raises LatimerError."""
-        write(self.path, self.data())
+        save(self.path, self.data())
         yield f"Wrote {self.path}."
         absent = list(self._missing(settings))
         if absent:
@@ -113,7 +113,7 @@ class System(ABC):
         if not absent:
             return
         if not written:
-            write(self.variables, units.variables_template(settings).encode())
+            save(self.variables, units.variables_template(settings).encode())
         for name, here in absent:
             known = "is set in this shell, which a service does not see" if here else "is set nowhere"
             yield f"{name} {known}: write {name}=… into {self.variables}, or use keyring:NAME in {self._config}."

@@ -11,6 +11,7 @@ from latimer.dialects.reader import Reader
 from latimer.events import Delta, Event
 from latimer.wire import chat as wire
 from latimer.wire.json_text import UNREADABLE, decode_mended
+from latimer.wire.sse import ServerSentEvent
 
 from .stream import StreamDecoder
 
@@ -32,6 +33,11 @@ class ResponseDecoder(BodyDecoder):
             return None
         alone = self._sse.one(data)
         return None if alone is None else self._stream.more(alone)
+
+    def _message(self, message: ServerSentEvent) -> list[Event]:
+        """Where several came in one read, each may be a short one."""
+        more = self._stream.more(message.data) if message.event == "message" else None
+        return super()._message(message) if more is None else [more]
 
     def _data(self, data: bytes, name: str = "message", *, whole: bool = False) -> list[Event]:
         del name  # chunks have none
