@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -131,7 +132,7 @@ def test_without_a_provider_every_command_says_how_to_get_one(tmp_path: Path, co
     done = latimer(tmp_path, command)
     assert (done.returncode, done.stdout) == (2, "")
     assert "latimer: no provider is configured" in done.stderr
-    assert "latimer serve --upstream" in done.stderr
+    assert "latimer run --upstream" in done.stderr
     assert str(tmp_path) in done.stderr
 
 
@@ -367,7 +368,8 @@ def test_the_log_goes_where_it_is_told(tmp_path: Path) -> None:
         server = Latimer(flags, home=tmp_path).ready()
         server.stop()
     assert server.stderr == ""
-    assert log.is_file()
+    assert "prompts go to" in log.read_text()
+    assert os.name != "posix" or stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 # --- run ---

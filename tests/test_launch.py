@@ -203,7 +203,14 @@ async def test_a_program_that_can_not_start(tmp_path: Path) -> None:
 @POSIX
 def test_the_version_of_a_client(tmp_path: Path) -> None:
     assert version_of(str(program(tmp_path / "claude", "echo '2.1.330 (Claude Code)'"))) == "2.1.330 (Claude Code)"
-    assert version_of(str(tmp_path / "nothing")) == ""
+    for name, body, words in (
+        ("silent", "exit 0", "failed with exit code 0"),
+        ("broken", "echo 1; exit 3", "failed with exit code 3"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            version_of(str(program(tmp_path / name, body)))
+    with pytest.raises(ConfigError, match="could not be started"):
+        version_of(str(tmp_path / "nothing"))
 
 
 def wait_for(path: Path) -> None:

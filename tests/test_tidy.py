@@ -171,6 +171,19 @@ def test_every_module_has_its_test() -> None:
     assert not [name for name in TESTED_ELSEWHERE if not (SOURCE / name).is_file()]
 
 
+def test_the_architecture_page_names_every_module_of_the_layers() -> None:
+    """The packages and modules of the tree, and each of `policy/` and `wire/`, whose rows list them."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = [line for line in page.splitlines() if re.match(r"\| (shell|policy|translation|wire|hub) \|", line)]
+    named = {word for row in rows for word in re.findall(r"\w+", row)}
+    places = [*SOURCE.iterdir(), *(SOURCE / "policy").iterdir(), *(SOURCE / "wire").iterdir()]
+    there = {path.stem for path in places if path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))}
+    assert len(rows) == len(LAYERS)
+    assert not {name for name in there if not name.startswith("__")} - named
+    written = {word for row in rows for word in re.findall(r"`(\w+)[/.]", row)}
+    assert not written - there - {path.stem for path in (SOURCE / "dialects").iterdir()}
+
+
 def test_type_ignores_say_why() -> None:
     for path in MODULES:
         for number, line in enumerate(path.read_text().splitlines(), 1):

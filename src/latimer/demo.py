@@ -24,7 +24,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
 from rich.console import Console
 from rich.markup import escape
 
@@ -32,7 +31,7 @@ from latimer.errors import LatimerError
 from latimer.launch import claude_environment, find_claude
 from latimer.local_model import MAX_ANSWER_TOKENS, LocalModel, local_model
 from latimer.policy.claude_code import Limits
-from latimer.policy.config import LITERAL, Config, Flags, parse
+from latimer.policy.config import Config, Flags, parse, private
 from latimer.shell.service import running
 
 PROMPT = "What is the capital of France?"
@@ -106,9 +105,7 @@ async def _through_latimer(claude: Path, prompt: str, model: LocalModel, home: P
 def demo_config(model: LocalModel, token: str) -> Config:
     """Latimer's whole configuration: every model id is answered by the local model, for those who show the token."""
     flags = Flags(upstream=model.base_url, model=model.model, context_window=model.context_window)
-    settings = parse("", "latimer demo", flags)
-    server = replace(settings.server, host="127.0.0.1", port=0, token=f"{LITERAL}{token}")
-    return replace(settings, server=server)
+    return private(parse("", "latimer demo", flags), token)
 
 
 def demo_environment(url: str, token: str, settings: Config, model: LocalModel, home: Path) -> dict[str, str]:

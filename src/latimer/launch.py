@@ -19,7 +19,16 @@ from typing import Any, TypeVar
 from msgspec import json
 
 from latimer.errors import ConfigError
-from latimer.policy.claude_code import Limits, conflicting, says, session_settings, variables
+from latimer.policy.claude_code import (
+    LOOPBACK,
+    NO_PROXY_VARIABLES,
+    PROXY_VARIABLES,
+    Limits,
+    conflicting,
+    says,
+    session_settings,
+    variables,
+)
 from latimer.policy.config import Config
 from latimer.shell.signals import handlers
 
@@ -27,7 +36,8 @@ Result = TypeVar("Result")
 
 MOST_FILES = 65_536
 """Enough for 30,000 streams."""
-VERSION_SECONDS = 10.0
+VERSION_SECONDS = 20.0
+"""How long `claude --version` may take: a cold start from a slow disk is several seconds."""
 STOP_SECONDS = 5.0
 """Claude Code writes its session to the disk when it is told to end."""
 
@@ -46,10 +56,6 @@ AUTO_MODE_IS_OFF = (
 )
 _CHOOSES_A_MODE = ("--permission-mode", "--dangerously-skip-permissions", "-p", "--print")
 """Without a screen auto mode is not the default, and nobody would read why it is off."""
-
-_NO_PROXY_NAMES = ("NO_PROXY", "no_proxy")
-_PROXY_NAMES = frozenset({"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"})
-_LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def find_claude(named: str = "") -> Path:
@@ -131,12 +137,19 @@ async def run_claude(command: Sequence[str], environment: Mapping[str, str]) -> 
 
 
 def version_of(program: str) -> str:
-    """What a Claude Code says of its version, such as `2.1.330 (Claude Code)`; '' when it does not say."""
+    """What a Claude Code says of its version, such as `2.1.330 (Claude Code)`. Raises ConfigError when it says none."""
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, timeout=VERSION_SECONDS, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode(errors="replace").strip()
+        done = subprocess.run(  # noqa: S603
+            [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=VERSION_SECONDS, check=False
+        )
+    except OSError as error:
+        raise ConfigError(f"{program} could not be started: {error.strerror}. Install it anew") from None
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{program} --version took more than {VERSION_SECONDS:g} s. Install it anew") from None
+    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    if done.returncode or not lines:
+        raise ConfigError(f"{program} --version failed with exit code {done.returncode}. Install it anew")
+    return lines[0]
 
 
 def raise_file_limit() -> None:
@@ -177,12 +190,12 @@ def _usual_places() -> Iterator[Path]:
 
 def _direct_loopback(environment: Mapping[str, str]) -> dict[str, str]:
     """Claude Code sends requests to loopback through HTTP_PROXY too, unless NO_PROXY names it."""
-    if not _PROXY_NAMES & environment.keys():
+    if environment.keys().isdisjoint(PROXY_VARIABLES):
         return {}
     changed = {}
-    for name in _NO_PROXY_NAMES:
+    for name in NO_PROXY_VARIABLES:
         known = [host.strip() for host in environment.get(name, "").split(",") if host.strip()]
-        changed[name] = ",".join([*known, *(host for host in _LOOPBACK if host not in known)])
+        changed[name] = ",".join([*known, *(host for host in LOOPBACK if host not in known)])
     return changed
 
 

@@ -302,6 +302,14 @@ def config(port: int) -> tuple[str, tuple[str, ...]]:
     return "\n".join(lines), ("chat", "responses", "messages", "translated")
 
 
+def chained(first: int, second: int) -> str:
+    """A configuration with the upstreams of two ports as a chain of routes for the model `chat`."""
+    lines = ["[server]\nport = 0\n[retry]\nbase_wait_seconds = 0.1"]
+    for name, port in (("chat", first), ("second", second)):
+        lines.append(f'[providers.{name}]\nbase_url = "http://127.0.0.1:{port}/v1"\ndialect = "chat"')
+    return "\n".join([*lines, '[routes]\nchat = ["chat/m", "second/m"]\n'])
+
+
 @dataclass(frozen=True)
 class Use:
     """What a process has taken of the machine."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from latimer.launch import raise_file_limit
-from tests.faults.crowd import EVERY, Crowd, Upstream, config, used
+from tests.faults.crowd import EVERY, Crowd, Upstream, chained, config, used
 from tests.faults.soak import soak
 from tests.latimer_process import serving
 
@@ -56,6 +56,33 @@ def test_a_thousand_streams_at_once(tmp_path: Path) -> None:
     assert set(crowd.seen.broken) == {"reset", "closed", "ended", "garbage", "error", "bad chunk"}
     assert broken >= STREAMS // EVERY * 6 // 8 - 2
     assert most > STREAMS * 0.9
+
+
+@pytest.mark.timeout(120)
+def test_a_few_faults_drive_nobody_to_the_second_route(tmp_path: Path) -> None:
+    """Answers overlap, so that hardly one begins after the newest failure and ends before the next."""
+
+    raise_file_limit()
+
+    async def run() -> tuple[Crowd, str]:
+        upstream, second = Upstream(pace=0.05, burst=1), Upstream(pace=0.05, burst=1)
+        await upstream.start()
+        await second.start()
+        (tmp_path / "latimer.toml").write_text(chained(upstream.port, second.port))
+        with serving(["--config", str(tmp_path / "latimer.toml")], home=tmp_path) as latimer:
+            crowd = Crowd(latimer.url, ("chat",), TOKENS // 2)
+            await crowd.ask(100, 400)
+        upstream.stop()
+        second.stop()
+        return crowd, latimer.stderr
+
+    crowd, log = asyncio.run(run())
+    broken = sum(crowd.seen.broken.values())
+    assert broken > 10
+    assert crowd.seen.whole + broken == 400
+    assert log.count("the answer broke off") == broken
+    assert "others come first" not in log
+    assert "answered instead" not in log
 
 
 @pytest.mark.timeout(120)

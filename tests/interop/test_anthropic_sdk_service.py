@@ -9,11 +9,13 @@ from typing import Any
 import anthropic
 import pytest
 
+from tests.interop.claude import TOKEN
+from tests.interop.conftest import IMPATIENT
 from tests.interop.sdk import API_VERSION, CLOCK, MODEL, RECENT, WEATHER, Sdk, assistant, user
 from tests.latimer_process import configured, latimer
 from tests.scenarios.replies import Call, Say, Wire, events, failure, html, overflow, rate_limited
 from tests.scenarios.rules import Rules
-from tests.upstream import Reply, playing
+from tests.upstream import Reply, Upstream, playing
 
 both_ways = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
 OVERLOADED = getattr(anthropic, "OverloadedError", None) or anthropic._exceptions.OverloadedError
@@ -24,7 +26,6 @@ FAILURES: list[tuple[Wire, type[anthropic.APIStatusError], str]] = [
     (failure(403, "Not for you"), anthropic.PermissionDeniedError, "permission_error"),
     # Not a 404: Claude Code would hide the text that says which provider lacks which model.
     (failure(404, "No such model", code="model_not_found"), anthropic.ConflictError, "conflict_error"),
-    (rate_limited("7"), anthropic.RateLimitError, "rate_limit_error"),
     (failure(500, "boom", type="server_error"), anthropic.InternalServerError, "api_error"),
     (failure(503, "overloaded", type="server_error"), OVERLOADED, "overloaded_error"),
 ]
@@ -44,10 +45,21 @@ def test_failures_become_the_sdks_exceptions(
     assert error.body["error"]["type"] == word
     assert error.body["request_id"] == error.response.headers["request-id"]
     assert error.body["request_id"].startswith("req_")
-    if word == "rate_limit_error":
-        assert error.response.headers["retry-after"] == "7"
     if word in {"authentication_error", "conflict_error"}:
         assert error.response.headers["x-should-retry"] == "false"
+
+
+@both_ways
+def test_a_rate_limit(streaming: bool, upstream: Upstream, tmp_path: Path) -> None:
+    """In a Latimer of its own: a model that is limited is not asked again before its time."""
+    upstream.play(lambda _: rate_limited("7"))
+    with (
+        latimer(upstream.url, home=tmp_path, config=IMPATIENT) as gateway,
+        anthropic.Anthropic(base_url=gateway.url, api_key=TOKEN, max_retries=0) as client,
+        pytest.raises(anthropic.RateLimitError) as caught,
+    ):
+        Sdk(client, gateway, upstream).ask(streaming)
+    assert caught.value.response.headers["retry-after"] == "7"
 
 
 def test_empty_account(sdk: Sdk) -> None:

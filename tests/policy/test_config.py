@@ -245,7 +245,7 @@ def test_loopback(host: str, expected: bool) -> None:
 
 def test_without_a_provider_the_error_says_how_to_get_one() -> None:
     message = refusal("")
-    assert "latimer serve --upstream https://api.example.com/v1 --model NAME" in message
+    assert "latimer run --upstream https://api.example.com/v1 --model NAME" in message
     assert "[providers.example]" in message
     assert "my.toml" in message
     example = message[message.index("  [providers") : message.index("`latimer demo`")]

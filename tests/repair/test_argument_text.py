@@ -1,6 +1,7 @@
 """Arguments of one call: what is valid passes byte for byte, what is not becomes what it can only mean, or nothing."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -245,6 +246,17 @@ def test_any_object_passes_byte_for_byte(value: dict[str, Any], size: int, ascii
 
 VALUES = strategies.VALUES | st.sampled_from(["5", "true", "[1]", '{"text": "a"}', '"', ""])
 GIVEN = st.dictionaries(st.sampled_from([*BASH["properties"], "cmd", "x"]), VALUES, max_size=4)
+
+
+@pytest.mark.parametrize("key", ["edits", "pattern"])
+def test_each_character_of_a_long_value_is_read_once(key: str) -> None:
+    """Read anew with each fragment, 80,000 characters took 17 s; once, 0.03 s."""
+    long = 'say "it"\n' * 8000
+    text = json.dumps({key: [{"new": long}] if key == "edits" else long})
+    arguments = ArgumentText(Parameters({"properties": {"edits": {"type": "array"}, "pattern": {"type": "integer"}}}))
+    begun = time.process_time()
+    assert "".join([arguments.feed(text[at : at + 5]) for at in range(0, len(text), 5)]) + arguments.finish() == text
+    assert time.process_time() - begun < 3
 
 
 @given(st.data(), GIVEN)

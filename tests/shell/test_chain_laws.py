@@ -106,7 +106,7 @@ def hop_of(session: str) -> Any:
     class Asking:
         body = Body()
 
-    Asking.session = session  # type: ignore[attr-defined]  # set here so that the name is this test's
+    Asking.asker = session  # type: ignore[attr-defined]  # set here so that the name is this test's
     return Hop(cast("Call", None), cast("Any", Asking()), cast("Any", None), cast("Any", None), None)
 
 

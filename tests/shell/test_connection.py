@@ -10,8 +10,7 @@ import pytest
 
 from latimer.errors import ConfigError, LatimerError
 from latimer.policy.settings_text import Changes
-from latimer.shell import connection
-from latimer.shell.connection import Connections, read, settings_path, write
+from latimer.shell.connection import Connections, read, settings_path
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
 THEIRS = b'{\r\n\t"model": "opus",\r\n\t"env": {"A": "1"}\r\n}'
@@ -175,19 +174,6 @@ def test_a_broken_record_says_what_to_do(path: Path, connections: Connections) -
     connections.path.write_text("[]")
     with pytest.raises(LatimerError, match="Move it away"):
         connections.disconnecting(path)
-
-
-def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(path)
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(connection.os, "fsync", full)
-    with pytest.raises(LatimerError, match="No space left"):
-        write(path, b"{}")
-    assert path.read_bytes() == THEIRS
-    assert left(path.parent) == ["settings.json"]
 
 
 def test_where_settings_are(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from latimer import launch
 from latimer.launch import run_loop
 from latimer.policy.claude_code import TESTED_VERSIONS
 from latimer.policy.config import parse
 from latimer.policy.diagnosis.facts import ConfigFacts
 from latimer.policy.diagnosis.finding import Examination
-from latimer.shell import doctor_client
 from latimer.shell.doctor import Scope, examine
 from tests.doctor import servers
 from tests.doctor.world import HEALTH, KEY, KEY_VARIABLE, TOKEN, World
@@ -125,7 +125,7 @@ def test_a_list_of_models_is_not_needed(world: World) -> None:
 
 
 def test_a_claude_code_that_hangs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_client, "CLAUDE_SECONDS", 0.2)
+    monkeypatch.setattr(launch, "VERSION_SECONDS", 0.2)
     world.program("claude", "exec sleep 30")
     start = time.monotonic()
     (found,) = examined(world).findings

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from latimer.shell import files as files_module
 from latimer.shell import instance as instance_module
 from latimer.shell.instance import (
     CHALLENGE,
@@ -210,7 +211,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOLCK, "No locks available")
 
     (tmp_path / instance_module.LOCK).touch()
-    monkeypatch.setattr(instance_module.fcntl, "flock", refuse)
+    monkeypatch.setattr(files_module.fcntl, "flock", refuse)
     with claimed(tmp_path) as files:
         assert files is None
     assert find(tmp_path) == instance_module.Found()

@@ -164,10 +164,11 @@ def _agreed(plan: Plan, dry_run: bool, yes: bool) -> bool:
 def _advice(settings: Config, url: str, scope: str) -> list[str]:
     """What else is needed for it to work."""
     from latimer.policy.claude_code import Limits, conflicting, variables
+    from latimer.shell.instance import who_listens
 
     lines = []
-    if not _listens(settings):
-        lines.append(f"Nothing answers at {url} yet: `latimer serve` or `latimer service install` starts it.")
+    if who_listens(settings.server.host, settings.server.port) is None:
+        lines.append(f"No Latimer answers at {url} yet: `latimer start` or `latimer service install` starts it.")
     reference = settings.server.token
     if reference.startswith("env:"):
         name = reference.removeprefix("env:")
@@ -183,18 +184,6 @@ def _advice(settings: Config, url: str, scope: str) -> list[str]:
             f"The file is shared by all who work on this project, and names {url}: --scope local is yours alone."
         )
     return lines
-
-
-def _listens(settings: Config) -> bool:
-    import socket
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(address(settings))
-    try:
-        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1):
-            return True
-    except OSError:
-        return False
 
 
 def _scoped(scope: str) -> str:

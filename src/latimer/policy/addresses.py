@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct, structs
 
@@ -82,6 +82,11 @@ def clean_url(url: str, path: str) -> str:
     if parts.query or parts.fragment:
         raise ConfigError(f"{path}: the base URL must have no query and no fragment")
     return trimmed
+
+
+def port_of(parts: SplitResult) -> int:
+    """The port of a URL, which its scheme implies where it names none. Raises ValueError for one that is no port."""
+    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def name_of(url: str) -> str:

@@ -24,6 +24,10 @@ ASSUMED_WINDOW = 200_000
 """What Claude Code assumes of a model that it does not know, once CLAUDE_CODE_DISABLE_1M_CONTEXT is set."""
 EACH_WINDOW_SINCE = (2, 1, 330)
 """The first release seen to take a window for each model; 2.1.197 does not."""
+PROXY_VARIABLES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
+LOOPBACK = ("127.0.0.1", "localhost")
+"""What these have to name, or Claude Code asks the proxy for Latimer."""
 
 Told = Mapping[str, tuple[int, int]]
 """By a route's name, the context window and the output limit that its upstream named; 0 is unknown."""

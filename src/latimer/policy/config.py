@@ -248,6 +248,12 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Latimer configuration", **schema}
 
 
+def private(config: Config, token: str) -> Config:
+    """The configuration of a Latimer for one purpose: on a free port of loopback, for those who show the token."""
+    server = msgspec.structs.replace(config.server, host="127.0.0.1", port=0, token=f"{LITERAL}{token}")
+    return msgspec.structs.replace(config, server=server)
+
+
 @lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
@@ -261,14 +267,14 @@ def no_provider_text(path: str) -> str:
     """How to get a provider, for those who have none; `path` is where the file belongs."""
     return (
         "no provider is configured. Set one up with `latimer init`, or name one on the command line:\n"
-        "  latimer serve --upstream https://api.example.com/v1 --model NAME --api-key-env EXAMPLE_API_KEY\n"
+        "  latimer run --upstream https://api.example.com/v1 --model NAME --api-key-env EXAMPLE_API_KEY\n"
         f"or write one to {path}:\n"
         "  [providers.example]\n"
         '  base_url = "https://api.example.com/v1"\n'
         '  api_key = "env:EXAMPLE_API_KEY"\n'
         "  [routes]\n"
         '  default = "example/NAME"\n'
-        "`latimer demo` needs neither key nor provider."
+        "`latimer demo` needs neither key nor provider, but the extra latimer[demo]."
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json as stdlib
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import json
 
@@ -26,20 +27,33 @@ INDENT = b"  "
 _BEFORE_FIRST = re.compile(rb"\{\s*?(\r?\n)([ \t]*)(?=\S)")
 
 
+def parsed(text: bytes) -> Mapping[str, Any]:
+    """The object in a file's bytes, with or without a BOM; {} for an empty file. Raises ConfigError that says where
+    it is none.
+    """
+    try:
+        plain = text.decode("utf-8-sig")
+        found = stdlib.loads(plain if plain.strip() else "{}")
+    except UnicodeDecodeError:
+        raise ConfigError("it is not UTF-8 text") from None
+    except stdlib.JSONDecodeError as error:
+        raise ConfigError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise ConfigError("it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ConfigError("it holds no JSON object")
+    return found
+
+
 def checked(text: bytes, path: str) -> None:
     """Raises ConfigError, with line and column, when a file's bytes are not one JSON object."""
-    ignored = f"{path} holds no JSON object, so Claude Code ignores it; nothing was changed"
     try:
-        if not isinstance(stdlib.loads(text.decode("utf-8-sig").strip() or "{}"), dict):
-            raise ConfigError(ignored)
+        parsed(text)
         members(_body(text))
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text, so Claude Code does not read it; mend it first") from None
-    except stdlib.JSONDecodeError as error:
-        line, column = _place(text, error.pos)
+    except ConfigError as error:
         raise ConfigError(
-            f"{path}, line {line}, column {column}: {error.msg}. Claude Code ignores the whole file until "
-            "that is mended (it takes no comments and no trailing commas); nothing was changed"
+            f"{path}: {error}. Claude Code ignores the whole file until that is mended (it takes no comments and no "
+            "trailing commas); nothing was changed"
         ) from None
     except UNREADABLE as error:
         raise ConfigError(f"{path} cannot be edited: {error}; nothing was changed") from None
@@ -75,13 +89,6 @@ def edited(text: bytes, changes: Changes) -> bytes:
     rest = text[start + len(body) :]
     newline, step = _style(body)
     return text[:start] + _object(body, changes, newline, step, b"") + rest
-
-
-def _place(text: bytes, position: int) -> tuple[int, int]:
-    """Line and column of a character of the file without the white space that it begins with."""
-    whole = text.decode("utf-8-sig")
-    before = whole[: len(whole) - len(whole.lstrip()) + position]
-    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 def _body(text: bytes) -> bytes:

@@ -26,15 +26,14 @@ _BEGUN_STRING = r'"(?:[^"\\\x00-\x1f]|\\.)*(?:\\|"'
 _KEY = re.compile(rf"({_S},?{_S})({_STRING}){_S}:{_S}(?=[^ \t\r\n])")
 _KEY_BEGUN = re.compile(rf"{_S},?{_S}(?:{_BEGUN_STRING}{_S}(?::{_S})?)?)?")
 _END = re.compile(rf"({_S}),?({_S}}})")
-_PLAIN = re.compile(r'[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*')
-_UNICODE = re.compile(r"\\u[0-9a-fA-F]{4}")
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*')
 _ESCAPE_BEGUN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?")
 _CLOSER = re.compile(rf'"(?={_S}(?:}}|,{_S}{_STRING}{_S}:))')
 _CLOSER_BEGUN = re.compile(rf'"{_S}(?:,{_S}(?:{_BEGUN_STRING}{_S})?)?)?')
 _CLOSER_LAST = re.compile(rf'"{_S},?{_S}')
-_WHOLE_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_QUOTED = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _SCALAR = re.compile(r"[^\s,{}\[\]\"']+")
-_NESTED = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^"{}\[\]]+', re.DOTALL)
+_NESTED = re.compile(r'["{}\[\]]|[^"{}\[\]]+')
 _ODD = re.compile(r"[\x00-\x1f]|\\(?:u[0-9a-fA-F]{4}|[\"\\/bfnrt])|\\'|\\")
 _JUNK = re.compile(r"[\s}\]`;]*(?:</?[^<>{}\"]+>)?\s*")
 _WORDS = {"True": "true", "False": "false", "None": "null"}
@@ -73,6 +72,8 @@ class ArgumentText:
         self._raw: list[str] = []
         self._sent: list[str] | None = None
         self._scanned = 0
+        self._quoted = False
+        """Whether what is scanned ends inside a string."""
         self._nesting: list[str] = []
 
     @property
@@ -82,7 +83,7 @@ class ArgumentText:
 
     def feed(self, data: str) -> str:
         """What can be sent now."""
-        if self._state == "TEXT" and not self._pending and _PLAIN.fullmatch(data):
+        if self._state == "TEXT" and not self._pending and (_is_plain(data) or _PLAIN.fullmatch(data)):
             self._raw.append(data)
             if self._sent is not None:
                 self._sent.append(data)
@@ -187,7 +188,7 @@ class ArgumentText:
         return self._broken()
 
     def _begin_value(self) -> None:
-        self._scanned, self._nesting = 0, []
+        self._scanned, self._quoted, self._nesting = 0, False, []
         live = not self._set_aside() and self._key not in EMPTY_IS_ABSENT and self._parameters.takes_text(self._key)
         if not live or not self._pending.startswith('"'):
             self._state = "VALUE"
@@ -220,8 +221,6 @@ class ArgumentText:
         if pending[0] != "\\":
             self._note(CONTROL)
             return self._say(pending[0], json.encode(pending[0]).decode()[1:-1])
-        if unicode := _UNICODE.match(pending):
-            return self._say(unicode[0], unicode[0])
         if _ESCAPE_BEGUN.fullmatch(pending):
             return False
         self._note(ESCAPE)
@@ -251,8 +250,8 @@ class ArgumentText:
         """Where the value ends; None while that is open, 0 if it is no value."""
         pending = self._pending
         if pending[0] == '"':
-            string = _WHOLE_STRING.match(pending)
-            return string.end() if string else None
+            self._scanned = self._scanned or 1
+            return self._scanned if self._string_ends() else None
         if pending[0] in _PAIRS:
             return self._nested_end()
         scalar = _SCALAR.match(pending)
@@ -261,8 +260,12 @@ class ArgumentText:
         return scalar.end() if scalar.end() < len(pending) else None
 
     def _nested_end(self) -> int | None:
-        while token := _NESTED.match(self._pending, self._scanned):
+        while not self._quoted or self._string_ends():
+            token = _NESTED.match(self._pending, self._scanned)
+            if token is None:
+                return None
             self._scanned = token.end()
+            self._quoted = token[0] == '"'
             if token[0] in _PAIRS:
                 self._nesting.append(_PAIRS[token[0]])
             elif token[0] in ("}", "]"):
@@ -271,6 +274,14 @@ class ArgumentText:
                 if not self._nesting:
                     return self._scanned
         return None
+
+    def _string_ends(self) -> bool:
+        """Read on in a string, each character once however it comes; whether its end has come."""
+        inside = _QUOTED.match(self._pending, self._scanned)
+        assert inside is not None  # it matches nothing as well
+        self._quoted = not self._pending.startswith('"', inside.end())
+        self._scanned = inside.end() + (not self._quoted)
+        return not self._quoted
 
     def _broken(self, unread: str = "") -> bool:
         self._state, self._pending = "BROKEN", unread + self._pending
@@ -350,7 +361,8 @@ class ArgumentText:
     def _end_value(self) -> None:
         """Complete a value whose closing brackets are missing. An open string stays open, and so may a number be."""
         pending = self._pending.rstrip(" \t\r\n,")
-        if self._nesting and self._scanned == len(self._pending) and not pending[-1:].isdigit():
+        read = self._scanned == len(self._pending) and not self._quoted
+        if self._nesting and read and not pending[-1:].isdigit():
             pending += "".join(reversed(self._nesting))
         elif pending not in ("true", "false", "null", *_WORDS):
             raise OPEN_STRING
@@ -427,6 +439,11 @@ class ArgumentText:
         for kind in inner.kinds:
             self._note(kind)
         return out
+
+
+def _is_plain(data: str) -> bool:
+    """Whether there is nothing to look at inside a string. True of most fragments, at a third of `_PLAIN`'s time."""
+    return '"' not in data and "\\" not in data and data.isprintable()
 
 
 def _read(raw: str) -> tuple[Any, str]:

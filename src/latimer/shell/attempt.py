@@ -157,7 +157,7 @@ class Attempts:
         """Wait for leave to ask, then for the answer. Raises `UpstreamError` and `Busy`."""
         slots = self._guard.slots
         hop, provider = errand.hop, errand.route.provider
-        slot = await slots.take(provider, hop.request.session, hop.until)
+        slot = await slots.take(provider, hop.request.asker, hop.until)
         try:
             silence = self._silence(provider, whole=hop.stream is None)
             await self._exchange(errand, silence)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Sequence
 
@@ -51,7 +52,7 @@ class Chain:
     async def answer(self, hop: Hop, client: Client) -> None:
         """Have the request answered. Raises `Rejection` if nothing of an answer has reached the client."""
         routes = self._routes.chain(hop.request.body.model)
-        story = Story(routes[0].name, self._guard.targets(routes, hop.request.session))
+        story = Story(routes[0].name, self._guard.targets(routes, hop.request.asker))
         now = asyncio.get_running_loop().time
         until = min(hop.until, now() + PATIENCE_SECONDS)
         for number in range(1, self._retry.tries + 1):
@@ -131,7 +132,8 @@ class Chain:
         """Ask a target, after a passing trouble twice; None when the client has its answer. Raises `Rejection`."""
         block = self._guard.block(target)
         if block is not None and block.firm:
-            text = f"{target.name}: its provider has said when it can be asked again."
+            again = math.ceil(block.seconds)
+            text = f"{target.name}: its provider has said when it can be asked again. That is in {again} s."
             return Failure("rate_limit_error", text, retry_after=block.seconds)
         others = any(one.name != target.name and self._guard.ready(one) for one in left)
         story.busy.discard(Lane.of(target))

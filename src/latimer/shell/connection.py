@@ -45,9 +45,18 @@ class Plan(Struct, frozen=True):
 def settings_path(scope: str, folder: Path, environ: Mapping[str, str]) -> Path:
     """The settings.json of a scope: the user's own, or of the project in `folder`, shared or this user's alone."""
     if scope == "user":
-        named = environ.get("CLAUDE_CONFIG_DIR")
-        return (Path(named) if named else Path.home() / ".claude") / "settings.json"
+        return (_config_folder(environ) or Path.home() / ".claude") / "settings.json"
     return folder.absolute() / ".claude" / ("settings.json" if scope == "project" else "settings.local.json")
+
+
+def account_path(environ: Mapping[str, str]) -> Path:
+    """Where Claude Code keeps its account: beside the user's settings if a folder is named for those."""
+    return (_config_folder(environ) or Path.home()) / ".claude.json"
+
+
+def _config_folder(environ: Mapping[str, str]) -> Path | None:
+    named = environ.get("CLAUDE_CONFIG_DIR")
+    return Path(named) if named else None
 
 
 def read(path: Path) -> bytes | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,14 +11,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from latimer.errors import ConfigError
-from latimer.launch import find_claude
+from latimer.launch import find_claude, version_of
+from latimer.policy.addresses import port_of
 from latimer.policy.config import is_loopback
 from latimer.policy.diagnosis.client import concerns, masked
 from latimer.policy.diagnosis.facts import ClientFacts, ListenerFacts, Scope, Source
+from latimer.policy.settings_text import parsed
+from latimer.shell.connection import account_path, settings_path
 from latimer.shell.doctor_machine import listening, programs
-
-CLAUDE_SECONDS = 20.0
-"""How long `claude --version` may take: a cold start from a slow disk is several seconds."""
 
 MANAGED = {
     "darwin": Path("/Library/Application Support/ClaudeCode"),
@@ -43,7 +42,7 @@ def managed_folder() -> Path:
 
 async def read_client(named: str, token: str, environ: Mapping[str, str]) -> ClientFacts:
     """Claude Code as it is installed, and what it is told. `named` is its program, `token` Latimer's own."""
-    program, version, problem = await _program(named)
+    program, version, problem = await asyncio.to_thread(_program, named)
     sources = await asyncio.to_thread(lambda: tuple(_sources(token, environ)))
     editors = await asyncio.to_thread(lambda: tuple(_editors(environ)))
     urls = {url for source in (*sources, *editors) for url in [source.variables.get("ANTHROPIC_BASE_URL", "")] if url}
@@ -62,34 +61,13 @@ async def read_client(named: str, token: str, environ: Mapping[str, str]) -> Cli
     )
 
 
-async def _program(named: str) -> tuple[str, str, str]:
+def _program(named: str) -> tuple[str, str, str]:
     program = ""
     try:
-        program = str(await asyncio.to_thread(find_claude, named))
-        return program, await _output(program, "--version"), ""
+        program = str(find_claude(named))
+        return program, version_of(program), ""
     except ConfigError as error:
         return program, "", str(error)
-
-
-async def _output(*command: str) -> str:
-    """The first line that a program prints. Raises ConfigError when it prints none in time."""
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    try:
-        child = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=nothing)
-    except OSError as error:
-        raise ConfigError(f"{command[0]} could not be started: {error.strerror}. Install it anew") from None
-    try:
-        output, _ = await asyncio.wait_for(child.communicate(), CLAUDE_SECONDS)
-    except TimeoutError:
-        raise ConfigError(f"{command[0]} --version took more than {CLAUDE_SECONDS:g} s. Install it anew") from None
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    lines = output.decode("utf-8", "replace").strip().splitlines()
-    if child.returncode or not lines:
-        raise ConfigError(f"{command[0]} --version failed with exit code {child.returncode}. Install it anew")
-    return lines[0]
 
 
 def _sources(token: str, environ: Mapping[str, str]) -> Iterator[Source]:
@@ -110,19 +88,12 @@ def _sources(token: str, environ: Mapping[str, str]) -> Iterator[Source]:
 
 
 def _settings_files(environ: Mapping[str, str]) -> Iterator[tuple[Scope, Path]]:
-    yield "user", _config_folder(environ) / "settings.json"
-    project = Path.cwd() / ".claude"
-    yield "project", project / "settings.json"
-    yield "local", project / "settings.local.json"
+    own: tuple[Scope, ...] = ("user", "project", "local")
+    yield from ((scope, settings_path(scope, Path.cwd(), environ)) for scope in own)
     managed = managed_folder()
     yield "managed", managed / "managed-settings.json"
     for path in sorted((managed / "managed-settings.d").glob("*.json")):
         yield "managed", path
-
-
-def _config_folder(environ: Mapping[str, str]) -> Path:
-    named = environ.get("CLAUDE_CONFIG_DIR", "")
-    return Path(named) if named else Path.home() / ".claude"
 
 
 def _editors(environ: Mapping[str, str]) -> Iterator[Source]:
@@ -166,19 +137,13 @@ def _source(scope: Scope, path: str, settings: Mapping[str, Any], token: str) ->
 def _json_object(path: Path, comments: bool = False) -> Mapping[str, Any]:
     """Raises ConfigError that says where it is none. `comments`: those and trailing commas are left out."""
     try:
-        text = path.read_text("utf-8-sig").strip()
-        if comments:
-            text = _TRAILING.sub(_string, _COMMENT.sub(_string, text))
-        found = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except UnicodeDecodeError:
-        raise ConfigError("it is not UTF-8 text") from None
+        text = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"it could not be read: {error.strerror}") from None
-    if not isinstance(found, dict):
-        raise ConfigError("it holds no JSON object")
-    return found
+    if comments:
+        plain = text.decode("utf-8-sig", "replace")
+        text = _TRAILING.sub(_string, _COMMENT.sub(_string, plain)).encode()
+    return parsed(text)
 
 
 def _string(found: re.Match[str]) -> str:
@@ -190,7 +155,7 @@ def _listener(url: str) -> ListenerFacts | None:
     """What listens at an address of this machine; nobody else's is asked."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        host, port = parts.hostname or "", port_of(parts)
     except ValueError:
         return None
     return listening(host, port) if is_loopback(host) else None
@@ -198,8 +163,7 @@ def _listener(url: str) -> ListenerFacts | None:
 
 def _account(environ: Mapping[str, str]) -> tuple[str, str]:
     """The file of Claude Code's account if it holds an API key or cannot be read, and in that case why."""
-    named = environ.get("CLAUDE_CONFIG_DIR", "")
-    path = Path(named, ".claude.json") if named else Path.home() / ".claude.json"
+    path = account_path(environ)
     if not path.is_file():
         return "", ""
     try:

@@ -20,6 +20,7 @@ from msgspec import json
 from msgspec.structs import replace
 
 from latimer.errors import ConfigError
+from latimer.policy.claude_code import PROXY_VARIABLES
 from latimer.policy.config import Config, Provider, Server
 from latimer.policy.diagnosis.configuration import smells
 from latimer.policy.diagnosis.facts import (
@@ -49,7 +50,6 @@ LEAST_SECRET = 12
 MOST_SEARCHED = 64 * 1024 * 1024
 """Bytes of each file that are searched for keys, from its end: what was written last is what matters."""
 
-PROXY_VARIABLES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _EXTRAS = {"search": "ddgs", "fetch": "trafilatura", "socks": "python_socks"}
 """Extras and a package of each."""
 
@@ -247,8 +247,8 @@ def listening(host: str, port: int) -> ListenerFacts:
         socket.create_connection((reachable(host).strip("[]"), port), LISTEN_SECONDS).close()
     except OSError:  # refused, or nothing answers there
         return ListenerFacts()
-    health = who_listens(host.strip("[]"), port)
-    return ListenerFacts(False, health.version, health.instance) if health else ListenerFacts(False)
+    latimer = who_listens(host.strip("[]"), port)
+    return ListenerFacts(False, latimer.version, latimer.instance) if latimer else ListenerFacts(False)
 
 
 def _spare_port() -> int:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
 
 from msgspec import json
 from msgspec.structs import replace
 
 from latimer.dialects.errors.failures import Asked
-from latimer.errors import ConfigError, LatimerError
-from latimer.events import Usage
-from latimer.policy.config import LITERAL, Config, Provider
+from latimer.dialects.messages.decoder import StreamDecoder, decode_response
+from latimer.dialects.messages.headers import VERSION
+from latimer.dialects.messages.request import OLD_VERSION
+from latimer.errors import ConfigError, Failure, LatimerError
+from latimer.events import BlockStart, Event, Finish, ToolCall
+from latimer.policy.config import Config, Provider, private
 from latimer.policy.diagnosis.facts import Failing, ReachFacts, RouteFacts, TrialFacts
 from latimer.policy.diagnosis.network import failing_tls
 from latimer.policy.knowledge import Knowledge, overlays
@@ -28,9 +28,9 @@ from latimer.policy.models import cost
 from latimer.policy.routing import TIERS, Route, route_names, routes_for, tier_route
 from latimer.policy.setup import model_names
 from latimer.shell.http.proxies import proxy_for, shown
-from latimer.shell.models import ask_model
+from latimer.shell.models import LISTING, ask_model
 from latimer.shell.service import running
-from latimer.shell.upstream import UpstreamClient, named_failure, read_body_of
+from latimer.shell.upstream import UpstreamClient, connection_kind, named_failure, read_body_of
 
 ASK_SECONDS = 3.0
 """How long each question for a list of models may take."""
@@ -38,8 +38,6 @@ TRY_SECONDS = 120.0
 """How long a real request may take: a local server may have to load the model first."""
 MAX_LIST_BYTES = 16 * 1024 * 1024
 MAX_ANSWER_BYTES = 1024 * 1024
-HEADERS = {"anthropic-version": "2023-06-01"}
-"""Anthropic's API answers nothing without it; others do not know it."""
 ROOM = 1024
 """Tokens of a real answer at most: thinking models need some before they call."""
 QUESTION = "Call the tool `report` once, with the word `fine`. Write nothing else."
@@ -48,13 +46,6 @@ TOOL = {
     "description": "Reports a word.",
     "input_schema": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
 }
-
-_FAILING: tuple[tuple[type[BaseException], Failing], ...] = (
-    (socket.gaierror, "dns"),
-    (TimeoutError, "timeout"),
-    (ConnectionRefusedError, "refused"),
-    (ConnectionError, "reset"),
-)
 
 
 async def ask_providers(
@@ -131,7 +122,7 @@ async def _reach(client: UpstreamClient, key: str, provider: Provider) -> ReachF
 
 async def _get(client: UpstreamClient, provider: Provider, url: str) -> tuple[int, Mapping[str, str], bytes]:
     async with asyncio.timeout(ASK_SECONDS):
-        async with client.request(provider, "GET", url, headers=HEADERS) as reply:
+        async with client.request(provider, "GET", url, headers=LISTING) as reply:
             return reply.status, reply.headers, await read_body_of(reply, MAX_LIST_BYTES)
 
 
@@ -156,9 +147,8 @@ def _shown(provider: Provider) -> str:
 
 
 def _failing(error: OSError) -> Failing:
-    if isinstance(error, ssl.SSLError):
-        return failing_tls(str(error))
-    return next((kind for known, kind in _FAILING if isinstance(error, known)), "other")
+    kind = connection_kind(error)
+    return failing_tls(str(error)) if kind == "tls" else "reset" if kind == "proxy" else kind
 
 
 def _skew(date: str) -> float:
@@ -184,10 +174,8 @@ async def ask_for_real(config: Config, state: Path, kept: Knowledge) -> tuple[Tr
     routes = {route.name: route for tier in TIERS if (route := tier_route(config, tier, learned))}
     routes = routes or {route.name: route for route in _routes(config, kept)}
     token = secrets.token_urlsafe(32)
-    server = replace(config.server, host="127.0.0.1", port=0, token=f"{LITERAL}{token}")
-    private = replace(config, server=server)
     try:
-        async with running(private, state) as url, _client(private) as client:
+        async with running(private(config, token), state) as url, _client(config) as client:
             own = Provider(name="latimer", base_url=url, headers={"x-api-key": token})
             return tuple([await _try(client, own, route) for route in routes.values()])
     except (LatimerError, OSError) as error:
@@ -206,46 +194,34 @@ async def _try(client: UpstreamClient, own: Provider, route: Route) -> TrialFact
     try:
         async with asyncio.timeout(TRY_SECONDS):
             url = f"{own.base_url}/v1/messages"
-            headers = {"content-type": "application/json", **HEADERS}
+            headers = {"content-type": "application/json", VERSION: OLD_VERSION}
             async with client.request(own, "POST", url, json.encode(question), headers) as reply:
                 body = await read_body_of(reply, MAX_ANSWER_BYTES)
                 status = reply.status
     except TimeoutError:
         return TrialFacts(route.name, f"no answer within {TRY_SECONDS:g} seconds")
-    trial = _read(route, body if status == 200 else b"data: " + body)
-    return replace(trial, seconds=time.monotonic() - start)
+    decoder = StreamDecoder()
+    events = [*decoder.decode(body), *decoder.flush()] if status == 200 else decode_response(body)
+    return replace(_seen(route, events), seconds=time.monotonic() - start)
 
 
-def _read(route: Route, body: bytes) -> TrialFacts:
-    """The events of a stream. A refusal's body is like the data of an `error` event."""
-    problem, called, stop, ended = "", False, "", False
-    usage: dict[str, Any] = {}
-    for line in body.split(b"\n"):
-        if not line.startswith(b"data:"):
-            continue
-        event = json.decode(line[5:])
-        kind = event.get("type")
-        if kind == "error":
-            problem = str(event["error"].get("message", ""))
-        elif kind == "content_block_start":
-            called = called or event["content_block"].get("type") == "tool_use"
-        elif kind == "message_delta":
-            stop = str(event["delta"].get("stop_reason"))
-            usage = event.get("usage") or {}
-        ended = ended or kind == "message_stop"
-    if not ended and not problem:
-        problem = "the answer has no end"
-    spent = _usage(usage)
-    price = cost(spent, route.profile.prices)
-    cut = stop == "max_tokens"
-    return TrialFacts(route.name, problem, called, cut, spent.input_tokens, spent.output_tokens, price)
-
-
-def _usage(told: Mapping[str, Any]) -> Usage:
-    """The Messages API counts cached tokens apart."""
-    counts = {name: told.get(name) or 0 for name in _COUNTS}
-    read, written = counts["cache_read_input_tokens"], counts["cache_creation_input_tokens"]
-    return Usage(counts["input_tokens"] + read + written, counts["output_tokens"], read, written)
-
-
-_COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+def _seen(route: Route, events: Iterable[Event]) -> TrialFacts:
+    """What an answer came to."""
+    trial = TrialFacts(route.name)
+    for event in events:
+        match event:
+            case Failure():
+                trial = replace(trial, problem=event.message)
+            case BlockStart(block=ToolCall()):
+                trial = replace(trial, called=True)
+            case Finish(usage=usage):
+                trial = replace(
+                    trial,
+                    cut=event.reason == "length",
+                    input_tokens=usage.input_tokens,
+                    output_tokens=usage.output_tokens,
+                    cost=cost(usage, route.profile.prices),
+                )
+            case _:
+                pass
+    return trial

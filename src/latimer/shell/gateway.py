@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 import os
-import secrets
 from typing import Any
 
 from msgspec import json
@@ -22,7 +21,6 @@ from latimer.auto_mode.review import Review, take_review
 from latimer.codecs import native_rules
 from latimer.dialects.messages.compaction import compacted, given_up, question, read_summary
 from latimer.dialects.messages.encoder import Heading, StreamEncoder
-from latimer.dialects.messages.headers import Headers
 from latimer.dialects.messages.refusals import refuse_unservable
 from latimer.dialects.messages.request import Request, decode_request
 from latimer.errors import Rejection, invalid
@@ -166,7 +164,7 @@ class Gateway:
 
     async def _look(self, question: bytes) -> bytes:
         """A message about an image, by the model that describes them. Raises `Rejection`."""
-        hop = await self.parse(Call(question, Headers(), "", f"msg_{secrets.token_hex(12)}"))
+        hop = await self.parse(Call.of_own(question))
         client = WholeClient()
         model = hop.request.body.model
         if self._sees(model):
@@ -177,7 +175,7 @@ class Gateway:
 
     async def _classify(self, question: bytes) -> bytes:
         """A message about a tool call, by the model that reviews them. Raises `Rejection`."""
-        hop = await self.parse(Call(question, Headers(), "", f"msg_{secrets.token_hex(12)}"))
+        hop = await self.parse(Call.of_own(question))
         client = WholeClient()
         await self._chain.answer(hop, client)
         return client.body

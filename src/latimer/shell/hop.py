@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
+import string
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -25,6 +27,13 @@ OFFLOAD_BYTES = 1024 * 1024
 """Larger requests are translated beside the event loop: they take more than about 5 ms."""
 
 T = TypeVar("T")
+_BASE62 = (string.digits + string.ascii_letters).encode()
+_LETTERS = bytes(_BASE62[byte % 62] for byte in range(256))
+
+
+def new_id(prefix: str) -> str:
+    """An id as Anthropic makes them: a prefix and 24 letters and digits."""
+    return prefix + secrets.token_bytes(24).translate(_LETTERS).decode()
 
 
 class Call(Struct, frozen=True):
@@ -34,6 +43,11 @@ class Call(Struct, frozen=True):
     headers: Headers
     request_id: str
     message_id: str
+
+    @classmethod
+    def of_own(cls, question: bytes) -> Call:
+        """A question of Latimer's own, which no client waits for."""
+        return cls(question, Headers(), "", new_id("msg_"))
 
 
 class Hop(Struct, frozen=True):

@@ -81,9 +81,10 @@ class Record(Struct, frozen=True):
     """Whether `latimer start` has started it."""
 
 
-class Health(Struct, frozen=True):
-    """What `/health` says."""
+class Greeting(Struct, frozen=True):
+    """What `/health` says. The id is that of the `Identity`."""
 
+    status: str = ""
     service: str = ""
     version: str = ""
     instance: str = ""
@@ -206,16 +207,16 @@ def ask(record: Record) -> tuple[Raw | None, str]:
     return Raw(body), ""
 
 
-def who_listens(host: str, port: int) -> Health | None:
+def who_listens(host: str, port: int) -> Greeting | None:
     """What answers there and says that it is a Latimer; None where that is something else."""
     answer = _get(f"http://{host_in_url(reachable(host))}:{port}", "/health", {}, GREETING_SECONDS)
     if answer is None or answer[0] != 200:
         return None
     try:
-        health = json.decode(answer[2], type=Health)
+        greeting = json.decode(answer[2], type=Greeting)
     except (DecodeError, ValidationError):
         return None
-    return health if health.service == SERVICE else None
+    return greeting if greeting.service == SERVICE else None
 
 
 def reachable(host: str) -> str:

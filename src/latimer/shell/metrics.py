@@ -29,6 +29,28 @@ class Snapshot(Struct, frozen=True):
     open: int = 0
 
 
+class Family(Struct, frozen=True):
+    """A counter of `Metrics`, and what Prometheus calls it after `latimer_`."""
+
+    counter: str
+    name: str
+    about: str
+    labels: tuple[str, ...] = ("route",)
+
+
+FAMILIES = (
+    Family("requests", "requests", "Requests by path and outcome.", ("path", "outcome")),
+    Family("tokens", "tokens", "Tokens by route and kind.", ("route", "kind")),
+    Family("cost", "cost_usd", "US dollars at list prices by route."),
+    Family("unpriced", "unpriced", "Answers of unknown price by route."),
+    Family("retries", "retries", "Repeated attempts by route."),
+    Family("repairs", "repairs", "Repairs of answers by kind.", ("route", "kind")),
+    Family("reviews", "reviews", "Tool calls by outcome of review.", ("outcome",)),
+    Family("fallbacks", "fallbacks", "Answers of a route that was not the first of its chain."),
+    Family("circuits_opened", "circuits_opened", "How often a route was left alone."),
+)
+
+
 class Metrics:
     """What has happened since the start. Labels are routes, statuses and kinds of tokens, never what a user wrote."""
 
@@ -58,67 +80,25 @@ class Metrics:
 
     def snapshot(self) -> Snapshot:
         """What is counted by now; it changes with the counters until it is written down."""
-        return Snapshot(
-            self.requests,
-            self.tokens,
-            self.cost,
-            self.unpriced,
-            self.retries,
-            self.repairs,
-            self.reviews,
-            self.fallbacks,
-            self.circuits_opened,
-            self.open,
-        )
+        return Snapshot(**{each.counter: getattr(self, each.counter) for each in FAMILIES}, open=self.open)
 
     def add(self, other: Snapshot) -> None:
         """Count what another has counted as well."""
-        self.requests.update(other.requests)
-        self.tokens.update(other.tokens)
-        for route, dollars in other.cost.items():
-            self.cost[route] += dollars
-        self.unpriced.update(other.unpriced)
-        self.retries.update(other.retries)
-        self.repairs.update(other.repairs)
-        self.reviews.update(other.reviews)
-        self.fallbacks.update(other.fallbacks)
-        self.circuits_opened.update(other.circuits_opened)
+        for each in FAMILIES:
+            own = getattr(self, each.counter)
+            for label, count in getattr(other, each.counter).items():
+                own[label] += count
         self.open += other.open
 
     def collect(self) -> Iterator[Metric]:
         """What `prometheus_client` reads from a collector."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415  # see `text`
 
-        requests = CounterMetricFamily("latimer_requests", "Requests by path and outcome.", labels=["path", "outcome"])
-        for (path, outcome), count in self.requests.items():
-            requests.add_metric([path, outcome], count)
-        tokens = CounterMetricFamily("latimer_tokens", "Tokens by route and kind.", labels=["route", "kind"])
-        for (route, kind), count in self.tokens.items():
-            tokens.add_metric([route, kind], count)
-        cost = CounterMetricFamily("latimer_cost_usd", "US dollars at list prices by route.", labels=["route"])
-        for route, dollars in self.cost.items():
-            cost.add_metric([route], dollars)
-        unpriced = CounterMetricFamily("latimer_unpriced", "Answers of unknown price by route.", labels=["route"])
-        for route, count in self.unpriced.items():
-            unpriced.add_metric([route], count)
-        retries = CounterMetricFamily("latimer_retries", "Repeated attempts by route.", labels=["route"])
-        for route, count in self.retries.items():
-            retries.add_metric([route], count)
-        repairs = CounterMetricFamily("latimer_repairs", "Repairs of answers by kind.", labels=["route", "kind"])
-        for (route, kind), count in self.repairs.items():
-            repairs.add_metric([route, kind], count)
-        reviews = CounterMetricFamily("latimer_reviews", "Tool calls by outcome of review.", labels=["outcome"])
-        for outcome, count in self.reviews.items():
-            reviews.add_metric([outcome], count)
-        fallbacks = CounterMetricFamily(
-            "latimer_fallbacks", "Answers of a route that was not the first of its chain.", labels=["route"]
-        )
-        for route, count in self.fallbacks.items():
-            fallbacks.add_metric([route], count)
-        opened = CounterMetricFamily("latimer_circuits_opened", "How often a route was left alone.", labels=["route"])
-        for route, count in self.circuits_opened.items():
-            opened.add_metric([route], count)
-        yield from (requests, tokens, cost, unpriced, retries, repairs, reviews, fallbacks, opened)
+        for each in FAMILIES:
+            family = CounterMetricFamily(f"latimer_{each.name}", each.about, labels=each.labels)
+            for label, count in getattr(self, each.counter).items():
+                family.add_metric([label] if len(each.labels) == 1 else label, count)
+            yield family
         yield GaugeMetricFamily("latimer_open_requests", "Now open.", value=self.open)
 
 

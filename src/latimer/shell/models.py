@@ -9,6 +9,8 @@ from typing import Any
 
 from msgspec import json
 
+from latimer.dialects.messages.headers import VERSION
+from latimer.dialects.messages.request import OLD_VERSION
 from latimer.errors import ConfigError
 from latimer.policy.config import Provider, Server
 from latimer.policy.model_lists import Told, has_props, own_entry, read_models, read_told
@@ -17,6 +19,8 @@ from latimer.policy.routing import Route
 from latimer.shell.upstream import NO_HEADERS, UpstreamClient
 
 ASK_SECONDS = 3.0
+LISTING: Mapping[str, str] = {VERSION: OLD_VERSION}
+"""Headers of a question for a list of models: Anthropic's API answers none without it; others do not know it."""
 _MORE = {
     "litellm": ("GET", "/v1/model/info"),
     "llamacpp": ("GET", "/props"),
@@ -40,7 +44,7 @@ async def ask_each(routes: Iterable[Route]) -> list[ModelFacts]:
 
 async def ask_model(client: UpstreamClient, provider: Provider, model: str) -> Told:
     """What the provider says of one model."""
-    listed = await fetch_json(client, provider, "GET", f"{provider.base_url}/models")
+    listed = await fetch_json(client, provider, "GET", f"{provider.base_url}/models", headers=LISTING)
     told = read_told(listed, model)
     # Asking others for what only some servers have would be noise in their logs.
     kind = "llamacpp" if has_props(own_entry(listed, model)) else provider.preset

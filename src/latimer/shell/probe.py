@@ -10,6 +10,8 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from latimer.dialects.errors.failures import Asked, failure_of
+from latimer.dialects.messages.headers import VERSION
+from latimer.dialects.messages.request import OLD_VERSION
 from latimer.errors import Failure
 from latimer.policy.knowledge import Finding, Knowledge, key_of
 from latimer.policy.model_lists import Told
@@ -117,7 +119,7 @@ async def _ask(client: UpstreamClient, route: Route, number: int, question: Ques
     url = provider.url(question.dialect) + question.path
     headers = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
     if question.dialect == "messages":
-        headers["anthropic-version"] = "2023-06-01"
+        headers[VERSION] = OLD_VERSION
     asked = Asked(provider.name, route.name, provider.api_key, route.model, 0, 0, None)
     received = bytearray()
     try:

@@ -19,11 +19,12 @@ from typing import Any
 from msgspec import json
 
 from latimer.errors import ConfigError
+from latimer.shell.files import PRIVATE
+from latimer.shell.secrets import without
 
 MOST_BYTES = 64 * 1024 * 1024
 """A file that is larger is renamed to `….1`, in place of the one before it."""
 MOST_OF_BODY = 8 * 1024 * 1024
-HIDDEN = b"[key]"
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Of the client's request that is being answered."""
@@ -37,7 +38,7 @@ class PromptLog:
 
     def __init__(self, name: str) -> None:
         self._path = Path(name).expanduser() if name else None
-        self._secrets: set[bytes] = set()
+        self._secrets: set[str] = set()
         if self._path is not None:
             os.close(_opened(self._path))
 
@@ -48,15 +49,14 @@ class PromptLog:
 
     def hide(self, secret: str) -> None:
         """A key that must not stand in the file."""
-        self._secrets.add(secret.encode())
+        self._secrets.add(secret)
 
     def write(self, kind: str, body: bytes, provider: str = "") -> None:
         """Add a line. Nothing is raised for the file's sake: a request that can be answered must not fail for it."""
         if self._path is None:
             return
         cut = len(body) > MOST_OF_BODY
-        for secret in self._secrets:
-            body = body.replace(secret, HIDDEN)
+        body = without(body, self._secrets)
         line: dict[str, Any] = {"time": round(time.time(), 3), "kind": kind, "request_id": request_id.get()}
         line |= {"provider": provider} if provider else {}
         line |= {"cut": True} if cut else {}
@@ -79,7 +79,7 @@ def _opened(path: Path) -> int:
     """The file, made with mode 600, open at its end."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        number = os.open(path, flags, 0o600)
+        number = os.open(path, flags, PRIVATE)
     except OSError as error:
         why = "it is a symbolic link" if path.is_symlink() else error.strerror
         raise ConfigError(f"--prompt-log: {path} could not be opened: {why}") from None

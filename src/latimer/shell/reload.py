@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from copy import copy
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 
 from latimer.errors import ConfigError
 from latimer.policy.config import Config, Server, check_reach
+from latimer.shell.discretion import described
 from latimer.shell.files import stamp
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def reason(error: Exception) -> str:
     """Why a configuration cannot be used. What was not foreseen is logged, without the values it may quote."""
     if isinstance(error, ConfigError):
         return str(error)
-    log.error("unexpected %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+    log.error("unexpected %s", described(error))
     return f"an unexpected {type(error).__name__} in Latimer; its log has the details"
 
 

@@ -8,7 +8,7 @@ import shlex
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from latimer.errors import ConfigError
@@ -67,6 +67,13 @@ def secrets_of(provider: Provider, headers: Mapping[str, str]) -> tuple[str, ...
     return tuple(secret for secret in found if len(secret) >= LEAST_SECRET)
 
 
+def without(body: bytes, secrets: Iterable[str]) -> bytes:
+    """What somebody said, with `[key]` in place of each secret."""
+    for secret in secrets:
+        body = body.replace(secret.encode(), b"[key]")
+    return body
+
+
 def _resolve_at(path: str, reference: str, environ: Mapping[str, str]) -> str:
     try:
         return resolve(reference, environ)
@@ -83,7 +90,7 @@ def _from_environment(names: str, environ: Mapping[str, str]) -> str:
     if len(variables) > 1:
         raise ConfigError(f"none of the environment variables {', '.join(variables)} is set")
     state = "empty" if names in environ else "not set"
-    raise ConfigError(f"the environment variable {names} is {state}")
+    raise ConfigError(f"the environment variable {names} is {state}. Put the key into it where Latimer is started")
 
 
 def _from_keyring(name: str) -> str:

@@ -6,11 +6,8 @@ import asyncio
 import hmac
 import logging
 import math
-import secrets
 import socket
-import string
 import time
-import traceback
 from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -28,10 +25,11 @@ from latimer.policy.catalog import page, picker_models
 from latimer.policy.config import Config
 from latimer.shell.browsers import check_page
 from latimer.shell.client_stream import StreamClient, WholeClient
+from latimer.shell.discretion import described
 from latimer.shell.generation import Generation
-from latimer.shell.hop import Call, Hop
+from latimer.shell.hop import Call, Hop, new_id
 from latimer.shell.http.serving import Request, Response, TooLarge, Unreadable
-from latimer.shell.instance import CHALLENGE, PROOF, SERVICE, Identity
+from latimer.shell.instance import CHALLENGE, PROOF, SERVICE, Greeting, Identity
 from latimer.shell.metrics import Metrics, text
 from latimer.shell.reload import Taken
 from latimer.shell.shared_metrics import SharedMetrics
@@ -42,8 +40,6 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 1.0
 """How long a client may take to be told that the server stops."""
 STOPPING = Failure("overloaded_error", "this Latimer gateway is stopping")
-_BASE62 = (string.digits + string.ascii_letters).encode()
-_LETTERS = bytes(_BASE62[byte % 62] for byte in range(256))
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 """What a request's body may be compressed with."""
 _LANDING = f"""Latimer {__version__}: the Anthropic Messages API in front of any model provider.
@@ -55,11 +51,6 @@ _OPEN_PATHS = frozenset({"/", "/health", "/api/hello"})
 """Paths that never need a token."""
 
 Handler = Callable[[Request, str, Generation], Awaitable[Response | None]]
-
-
-def new_id(prefix: str) -> str:
-    """An id as Anthropic makes them: a prefix and 24 letters and digits."""
-    return prefix + secrets.token_bytes(24).translate(_LETTERS).decode()
 
 
 def normalize_path(path: str) -> str:
@@ -203,8 +194,7 @@ class LatimerServer:
         if isinstance(error, Rejection):
             log.info("%s: %s", request_id, error.failure.type)
             return error.failure
-        where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s: unexpected %s\n%s", request_id, type(error).__name__, where)
+        log.error("%s: unexpected %s", request_id, described(error))
         return Failure("api_error", "an unexpected error in Latimer; its log has the details")
 
     async def _dispatch(self, request: Request, path: str, request_id: str, now: Generation) -> Response | None:
@@ -314,8 +304,7 @@ class LatimerServer:
     # --- about this server -------------------------------------------------------------------------------------------
 
     async def _health(self, _request: Request, request_id: str, _now: Generation) -> Response | None:
-        health = {"status": "ok", "service": SERVICE, "version": __version__, "instance": self._identity.id}
-        return json_response(health, request_id)
+        return json_response(Greeting("ok", SERVICE, __version__, self._identity.id), request_id)
 
     async def _metrics(self, _request: Request, request_id: str, _now: Generation) -> Response | None:
         body = text(self._total())

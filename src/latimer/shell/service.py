@@ -15,11 +15,12 @@ from msgspec.structs import replace
 from latimer.errors import Failure
 from latimer.policy.config import Config
 from latimer.shell.generation import Generation
+from latimer.shell.hop import new_id
 from latimer.shell.http.serving import Listener, Response
 from latimer.shell.instance import Identity, host_in_url
 from latimer.shell.notify import READY, notify, reloading
 from latimer.shell.reload import Source, Taken, needs_restart, reason, staying, watch
-from latimer.shell.server import LatimerServer, Place, failure_response, new_id
+from latimer.shell.server import LatimerServer, Place, failure_response
 from latimer.shell.signals import Signals
 
 log = logging.getLogger(__name__)

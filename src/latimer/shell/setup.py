@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,6 @@ from msgspec.structs import replace
 
 from latimer.dialects.errors.error_body import read_body
 from latimer.dialects.errors.failures import Asked, failure_of
-from latimer.dialects.messages.headers import Headers
 from latimer.errors import ConfigError, LatimerError, Rejection
 from latimer.policy.config import LITERAL, Config, Provider
 from latimer.policy.setup import model_names
@@ -23,6 +21,7 @@ from latimer.shell.engine import Engines
 from latimer.shell.files import PRIVATE, save
 from latimer.shell.gateway import Gateway
 from latimer.shell.hop import Call
+from latimer.shell.models import LISTING
 from latimer.shell.routes import Routes
 from latimer.shell.upstream import UpstreamClient, named_failure
 
@@ -58,7 +57,7 @@ async def _listed(client: UpstreamClient, provider: Provider) -> list[str]:
     asked = Asked(provider.name, provider.name, _shown_source(provider), "models", 0, 0, None)
     try:
         async with asyncio.timeout(LIST_SECONDS):
-            status, body = await client.fetch(provider, "GET", f"{provider.base_url}/models")
+            status, body = await client.fetch(provider, "GET", f"{provider.base_url}/models", headers=LISTING)
     except OSError as error:  # TimeoutError is an OSError
         raise Rejection(named_failure(error, provider.base_url, asked)) from None
     if status in (401, 402, 403):
@@ -83,7 +82,7 @@ async def check(config: Config, model_id: str) -> str:
     answer = WholeClient()
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            hop = await gateway.parse(Call(json.encode(question), Headers(), "", f"msg_{secrets.token_hex(12)}"))
+            hop = await gateway.parse(Call.of_own(json.encode(question)))
             await gateway.exchange(hop, answer)
     except Rejection as rejection:
         return rejection.failure.message

@@ -26,7 +26,7 @@ from latimer.shell.http.proxies import ProxyFailed, Way, kind_of, proxy_for
 from latimer.shell.http.socks import check_installed
 from latimer.shell.http.trust import Trust, tls_context
 from latimer.shell.prompt_log import MOST_OF_BODY, PromptLog
-from latimer.shell.secrets import request_headers, secrets_of
+from latimer.shell.secrets import request_headers, secrets_of, without
 
 if TYPE_CHECKING:
     from latimer.shell.http.library import Library
@@ -146,7 +146,7 @@ class UpstreamClient:
         if body:
             headers = {"content-type": "application/json", **headers}
         async with self.request(provider, method, url, body, headers) as reply:
-            return reply.status, _without(await read_body_of(reply, MAX_FETCHED_BYTES), self.secrets(provider))
+            return reply.status, without(await read_body_of(reply, MAX_FETCHED_BYTES), self.secrets(provider))
 
     def asked(
         self, access: Access, method: str, url: str, body: bytes, headers: Mapping[str, str]
@@ -307,22 +307,15 @@ async def _refusal(reply: Reply, asked: Asked, secrets: tuple[str, ...]) -> Upst
     with suppress(OSError):  # TimeoutError is an OSError; what has come by then has to do
         async with asyncio.timeout(ERROR_SECONDS):
             await _collect(reply, body, MAX_ERROR_BYTES)
-    error = read_body(_without(bytes(body), secrets))
+    error = read_body(without(bytes(body), secrets))  # some servers repeat the key that they refuse
     failure = failure_of(reply.status, reply.headers, error, asked, time.time())
     return UpstreamError(failure, reply.status, error)
-
-
-def _without(body: bytes, secrets: tuple[str, ...]) -> bytes:
-    """What was said, without the keys: some servers repeat the one that they refuse."""
-    for secret in secrets:
-        body = body.replace(secret.encode(), b"[key]")
-    return body
 
 
 def named_failure(error: BaseException, host: str, asked: Asked) -> Failure:
     """What the system or the HTTP client raised, as a failure that says what to check."""
     text = str(error) or type(error).__name__
-    return connection_failure(_kind(error), asked, text if host in text else f"{host}: {text}")
+    return connection_failure(connection_kind(error), asked, text if host in text else f"{host}: {text}")
 
 
 _KINDS: tuple[tuple[type[BaseException], ConnectionKind], ...] = (
@@ -337,5 +330,6 @@ _KINDS: tuple[tuple[type[BaseException], ConnectionKind], ...] = (
 )
 
 
-def _kind(error: BaseException) -> ConnectionKind:
+def connection_kind(error: BaseException) -> ConnectionKind:
+    """What has failed on the way to an upstream."""
     return next((kind for known, kind in _KINDS if isinstance(error, known)), "other")

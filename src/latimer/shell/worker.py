@@ -22,9 +22,6 @@ from latimer.shell.server import Place
 from latimer.shell.service import Service, serving
 from latimer.shell.signals import Signals, heard
 
-READY = b"\n"
-"""From a worker: it serves."""
-
 
 class Job(Struct, frozen=True):
     """What all workers do."""
@@ -56,6 +53,10 @@ class Told(Struct, frozen=True, tag=True):
     taken: Taken
 
 
+class Ready(Struct, frozen=True, tag=True):
+    """From a worker: it serves."""
+
+
 class Answer(Struct, frozen=True, tag=True):
     """From a worker: it uses the configuration, or why it does not."""
 
@@ -71,6 +72,20 @@ class Refusal(Struct, frozen=True, tag=True):
 
     def error(self) -> LatimerError:
         return ConfigError(self.message) if self.config else LatimerError(self.message)
+
+
+def line(said: Stop | Reload | Told | Ready | Answer | Refusal) -> bytes:
+    """A message as it goes over a channel."""
+    return json.encode(said) + b"\n"
+
+
+def lines(rest: bytes, more: bytes) -> tuple[list[bytes], bytes]:
+    """The messages that are whole, as JSON, and the rest, to be given with what comes next."""
+    *whole, rest = (rest + more).split(b"\n")
+    return whole, rest
+
+
+READY = line(Ready())
 
 
 async def work(job: Job, place: Place, channel: socket.socket) -> int:
@@ -108,9 +123,9 @@ class _Ear:
         if not said:
             asyncio.get_running_loop().remove_reader(self._channel)
             self._take(Stop())
-        *lines, self._rest = (self._rest + said).split(b"\n")
-        for line in lines:
-            self._take(json.decode(line, type=Stop | Reload | Told))
+        orders, self._rest = lines(self._rest, said)
+        for order in orders:
+            self._take(json.decode(order, type=Stop | Reload | Told))
 
     def _take(self, order: Stop | Reload | Told) -> None:
         if not isinstance(order, Stop):
@@ -131,4 +146,4 @@ async def _obey(
             continue
         error = await service.reload(partial(source.parse, order.text), order.number, order.first)
         with suppress(OSError):
-            channel.sendall(json.encode(Answer(error)) + b"\n")
+            channel.sendall(line(Answer(error)))

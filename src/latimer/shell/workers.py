@@ -20,7 +20,6 @@ import selectors
 import signal
 import socket
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -32,6 +31,7 @@ from msgspec.structs import replace
 from latimer.errors import ConfigError, LatimerError
 from latimer.launch import run_loop
 from latimer.policy.config import Config
+from latimer.shell.discretion import described
 from latimer.shell.http.accepting import ABSENT, shared_loads
 from latimer.shell.http.serving import BACKLOG
 from latimer.shell.notify import READY as IS_READY
@@ -41,7 +41,7 @@ from latimer.shell.server import STOP_SECONDS, Place
 from latimer.shell.service import base_url
 from latimer.shell.shared_metrics import SharedMetrics
 from latimer.shell.signals import STOPPING_CODES, Terminal, handlers
-from latimer.shell.worker import Answer, Job, Refusal, Reload, Stop, Told, work
+from latimer.shell.worker import Answer, Job, Ready, Refusal, Reload, Stop, Told, line, lines, work
 
 log = logging.getLogger(__name__)
 
@@ -231,9 +231,9 @@ class Supervisor:
         except ConnectionError:
             said = b""
         if said:
-            *lines, worker.heard = (worker.heard + said).split(b"\n")
-            for line in lines:
-                self._told(worker, line)
+            told, worker.heard = lines(worker.heard, said)
+            for each in told:
+                self._told(worker, json.decode(each, type=Ready | Answer | Refusal))
             return
         self._selector.unregister(worker.channel)
         _, status = os.waitpid(worker.pid, 0)
@@ -242,12 +242,10 @@ class Supervisor:
         log.warning("worker %d (process %d) ended with %s", worker.slot, worker.pid, how)
         self._died(worker, worker.refusal)
 
-    def _told(self, worker: Worker, line: bytes) -> None:
-        if not line:
+    def _told(self, worker: Worker, said: Ready | Answer | Refusal) -> None:
+        if isinstance(said, Ready):
             worker.ready = True
-            return
-        said = json.decode(line, type=Answer | Refusal)
-        if isinstance(said, Refusal):
+        elif isinstance(said, Refusal):
             worker.refusal = said
         elif self._trial is not None and self._trial.worker is worker:
             self._tried(self._trial, said.error)
@@ -323,7 +321,7 @@ class Supervisor:
         if worker.channel is None:
             return
         try:
-            worker.channel.sendall(json.encode(order) + b"\n")
+            worker.channel.sendall(line(order))
         except TimeoutError:
             log.error("worker %d (process %d) does not listen and is killed", worker.slot, worker.pid)
             os.kill(worker.pid, signal.SIGKILL)
@@ -376,10 +374,9 @@ class Supervisor:
             place = Place(self._sockets, self._loads, self._shared, worker.slot, first)
             code = run_loop(work(self._job, place, channel))
         except LatimerError as error:
-            channel.sendall(json.encode(Refusal(str(error), isinstance(error, ConfigError))) + b"\n")
+            channel.sendall(line(Refusal(str(error), isinstance(error, ConfigError))))
         except BaseException as error:
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("worker %d: unexpected %s\n%s", worker.slot, type(error).__name__, where)
+            log.error("worker %d: unexpected %s", worker.slot, described(error))
         finally:
             logging.shutdown()
             os._exit(code)

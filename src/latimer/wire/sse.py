@@ -26,14 +26,14 @@ class Decoder:
         self._data: list[bytes] = []
         self._event = "message"
         self._fresh = True
-        self._between = False
+        self.between = False
         """Whether an event has just ended, and nothing of the next one has come."""
 
     def decode(self, chunk: bytes) -> list[ServerSentEvent]:
         """All events that this chunk completes."""
         if (data := self.one(chunk)) is not None:
             return [ServerSentEvent("message", data)]
-        self._between = False
+        self.between = False
         self._size += len(chunk)
         if self._size > MAX_EVENT_BYTES:
             raise EventTooLarge(f"an event of more than {MAX_EVENT_BYTES} bytes")
@@ -49,14 +49,14 @@ class Decoder:
         events: list[ServerSentEvent] = []
         for line in lines:
             self._line(line.rstrip(b"\r\n"), events)
-        self._between = not (self._unfinished or self._data) and self._event == "message"
+        self.between = not (self._unfinished or self._data) and self._event == "message"
         return events
 
     def one(self, chunk: bytes) -> bytes | None:
         """The data of a chunk that is a whole `data:` event by itself, as most reads of a stream are; else None."""
         end = len(chunk) - 2
         if (
-            self._between
+            self.between
             and chunk.find(b"\n") == end
             and chunk.startswith(b"data: ")
             and chunk.endswith(b"\n\n")

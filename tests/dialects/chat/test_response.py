@@ -1,15 +1,22 @@
 """Bytes in: streams, whole answers, and what is neither."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from latimer.dialects.chat import response
 from latimer.dialects.chat.response import ResponseDecoder
+from latimer.dialects.chat.stream import StreamDecoder
+from latimer.dialects.reader import Reader
 from latimer.errors import Failure
-from latimer.events import Event, Finish
+from latimer.events import Delta, Event, Finish
+from tests import strategies
 from tests.dialects.chat.asking import Json
-from tests.reading import ASKED, READER
+from tests.reading import ASKED, HIDDEN_READER, READER, TAG_READER
 
 
 def chunk(**delta: Any) -> bytes:
@@ -102,3 +109,88 @@ def test_an_endless_event_is_given_up() -> None:
     for _ in range(40):
         events += decoder.decode(b"data: " + b"x" * 1024 * 1024)
     assert [type(event) for event in events] == [Failure]
+
+
+def framed(delta: Json, **aside: Any) -> bytes:
+    body = {"id": "x", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **aside}
+    return b"data: %s\n\n" % json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def fragment(arguments: str) -> Json:
+    return {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}
+
+
+CALL = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"k":"'}}]}
+
+
+@pytest.mark.parametrize(
+    ("first", "like"),
+    [
+        ({"content": "a"}, lambda word: {"content": word}),
+        ({"reasoning_content": "a"}, lambda word: {"reasoning_content": word}),
+        (CALL, fragment),
+    ],
+)
+def test_a_chunk_like_the_one_before_is_not_decoded(
+    first: Json, like: Callable[[str], Json], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = ResponseDecoder(READER)
+    decoder.decode(framed(first))
+    assert decoder.more(framed(like("b"))) == Delta(0, "b")
+    with monkeypatch.context() as patched:
+        patched.setattr(StreamDecoder, "words", lambda *_: pytest.fail("decoded"))
+        assert decoder.more(framed(like("ü c"))) == Delta(0, "ü c")
+    assert decoder.more(framed(like("\n"))) == Delta(0, "\n")
+
+
+def test_what_was_learned_holds_for_one_block() -> None:
+    decoder = ResponseDecoder(READER)
+    for word in ("a", "b"):
+        decoder.more(framed({"content": word})) or decoder.decode(framed({"content": word}))
+    decoder.decode(framed({"reasoning_content": "c"}))
+    assert decoder.more(framed({"content": "d"})) is None
+
+
+def test_what_was_learned_is_of_whole_events() -> None:
+    decoder = ResponseDecoder(READER)
+    for word in ("a", "b"):
+        decoder.more(framed({"content": word})) or decoder.decode(framed({"content": word}))
+    assert decoder.decode(b": a comment that goes on with ") == []
+    assert decoder.more(framed({"content": "c"})) is None
+    assert decoder.decode(framed({"content": "c"})) == []
+
+
+def test_nothing_is_learned_of_chunks_that_all_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[bytes] = []
+    learn = response.learn
+    monkeypatch.setattr(response, "learn", lambda event, *more: learned.append(event) or learn(event, *more))
+    decoder = ResponseDecoder(READER)
+    decoder.decode(framed({"content": "a"}))
+    for number in range(10):
+        assert decoder.more(framed({"content": "b"}, obfuscation=str(number))) == Delta(0, "b")
+    assert len(learned) == response.MOST_MISSES
+
+
+WORDS = st.sampled_from(["a", "b", "m", "x"]) | strategies.TEXTS
+PLAIN = st.one_of(
+    st.builds(lambda text: {"content": text}, WORDS),
+    st.builds(lambda text: {"reasoning_content": text}, WORDS),
+    st.builds(fragment, st.sampled_from(["", "a", "m", '"', "\\n"])),
+    st.just(CALL),
+)
+
+
+@given(
+    st.lists(st.tuples(PLAIN, st.sampled_from([{}] * 6 + [{"service_tier": "flex"}, {"error": {"message": ""}}]))),
+    st.sampled_from([READER, TAG_READER, HIDDEN_READER]),
+    st.data(),
+)
+def test_templates_come_to_the_same(told: list[tuple[Json, Json]], reader: Reader, data: st.DataObject) -> None:
+    long, short = ResponseDecoder(reader), ResponseDecoder(reader)
+    for delta, aside in told:
+        whole = framed(delta, **aside)
+        at = data.draw(st.sampled_from([len(whole), len(whole), len(whole), len(whole) // 2, 6]))
+        for part in filter(None, (whole[:at], whole[at:])):
+            more = short.more(part)
+            assert long.decode(part) == (short.decode(part) if more is None else [more])
+    assert long.flush() == short.flush()

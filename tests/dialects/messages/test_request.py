@@ -222,6 +222,14 @@ def test_the_key_of_a_session_is_a_hash_that_tells_subagents_apart() -> None:
     assert parse().session_key == replace(parse(), agent="a").session_key == ""
 
 
+def test_whose_request_it_is() -> None:
+    named = parse(metadata={"user_id": json.dumps({"session_id": "s"})})
+    assert replace(named, agent="a", session="other").asker == "s"
+    assert replace(parse(metadata={"user_id": "u"}), session="s").asker == "s"
+    assert parse(metadata={"user_id": "u"}).asker == "u"
+    assert parse().asker == ""
+
+
 MARK = {"cache_control": {"type": "ephemeral"}}
 
 

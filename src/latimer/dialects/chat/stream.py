@@ -80,6 +80,11 @@ class StreamDecoder(BlockStream):
 
         A short way, since it runs once for each token: 1.4 us where `decode` takes 2.6 to 3.6.
         """
+        words = self.words(data)
+        return self.grow(words) if words else None
+
+    def words(self, data: bytes) -> str | None:
+        """What a chunk that says only more of the open block says; without it, nothing has changed."""
         if self._ended or self._strange >= MOST_STRANGE:
             return None
         try:
@@ -91,8 +96,11 @@ class StreamDecoder(BlockStream):
         segment = self._blocks.growing
         if segment is None or chunk.service_tier != self._tier:
             return None
-        text = self._more_of(segment, chunk.choices[0].delta)
-        return self._blocks.grow(segment, text) if text else None
+        return self._more_of(segment, chunk.choices[0].delta)
+
+    def grow(self, words: str) -> Delta | None:
+        """More words of the open block, which are known to be all that a chunk says; None: there is no such block."""
+        return None if self._ended else self._blocks.grow(words)
 
     def _more_of(self, segment: Segment, delta: wire.MoreDelta) -> str | None:
         """What of the segment is in a delta that has nothing else."""

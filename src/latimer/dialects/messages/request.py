@@ -101,6 +101,11 @@ class Request(Struct, frozen=True):
     compacted: Compacted | None = None
 
     @property
+    def asker(self) -> str:
+        """Whose request it is: the session, subagents with it, else the user; '' where nothing names either."""
+        return session_id(self.user_id) or self.session or self.user_id or ""
+
+    @property
     def session_key(self) -> str:
         """A hash that is the same for every request of one conversation, '' where nothing names it.
 

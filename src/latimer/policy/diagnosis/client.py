@@ -14,10 +14,14 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from latimer.errors import Rejection
+from latimer.policy.addresses import port_of
 from latimer.policy.claude_code import (
     ASSUMED_WINDOW,
     LEAST_COMPACT_WINDOW,
     LONG_CONTEXT,
+    LOOPBACK,
+    NO_PROXY_VARIABLES,
+    PROXY_VARIABLES,
     TESTED_VERSIONS,
     Limits,
     limits,
@@ -30,7 +34,6 @@ from latimer.policy.routing import routes_for
 
 NEWEST, *_, OLDEST = TESTED_VERSIONS
 """What lies between is taken to work."""
-PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 _WINDOWS = ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_AUTO_COMPACT_WINDOW")
 _MODELS = re.compile(r"ANTHROPIC_(DEFAULT_\w+_)?MODEL|ANTHROPIC_SMALL_FAST_MODEL|CLAUDE_CODE_SUBAGENT_MODEL")
@@ -64,7 +67,7 @@ def concerns(name: str) -> bool:
 
 def masked(name: str, value: str) -> str:
     """A variable's value, `…` where it may be a secret."""
-    if name in PROXIES or not _SHOWN.match(name):
+    if name in PROXY_VARIABLES or not _SHOWN.match(name):
         return "…" if value else ""
     return re.sub(r"^([^:/@]*://)[^/@]*@", r"\1", value)
 
@@ -164,7 +167,7 @@ def _is_ours(url: str, facts: Facts) -> bool:
     config = facts.config.config
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        host, port = parts.hostname or "", port_of(parts)
     except ValueError:
         return False
     return config is not None and port == config.server.port and (is_loopback(host) or host == config.server.host)
@@ -245,11 +248,11 @@ def _by_hand(everything: Told, facts: Facts) -> Iterator[Finding]:
             own = everything.sources[name]
             what = f"{name} is on, so Claude Code ignores ANTHROPIC_BASE_URL"
             yield found("cloud-chosen", _where(own), what, _out(own, f"env.{name}", facts))
-    proxies = [name for name in PROXIES if values.get(name)]
+    proxies = [name for name in PROXY_VARIABLES if values.get(name)]
     host = urlsplit(values["ANTHROPIC_BASE_URL"]).hostname or ""
     if proxies and is_loopback(host) and not _direct(values, host):
         own = everything.sources[proxies[0]]
-        past = [each for each in _exceptions(values) if each] + ["127.0.0.1", "localhost"]
+        past = [*filter(None, _exceptions(values)), *LOOPBACK]
         what = f"{proxies[0]} is set, and NO_PROXY does not name {host}: Claude Code asks the proxy for Latimer"
         cure = _put(own, "NO_PROXY", ",".join(dict.fromkeys(past)), facts)
         yield found("loopback-proxied", _where(own), what, cure)
@@ -265,7 +268,7 @@ def _by_hand(everything: Told, facts: Facts) -> Iterator[Finding]:
 
 
 def _exceptions(values: dict[str, str]) -> list[str]:
-    return [host.strip() for name in ("NO_PROXY", "no_proxy") for host in values.get(name, "").split(",")]
+    return [host.strip() for name in NO_PROXY_VARIABLES for host in values.get(name, "").split(",")]
 
 
 def _direct(values: dict[str, str], host: str) -> bool:

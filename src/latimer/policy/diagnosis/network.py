@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
+from latimer.policy.addresses import port_of
 from latimer.policy.diagnosis.checks import found
 from latimer.policy.diagnosis.facts import Facts, Failing, ReachFacts, RouteFacts, TrialFacts
 from latimer.policy.diagnosis.finding import Finding, listed, parted, quoted, setting, unsetting
@@ -79,8 +80,7 @@ def _of_base_url(reach: ReachFacts, _: str, facts: Facts) -> str:
 
 
 def _start(reach: ReachFacts, host: str, facts: Facts) -> str:
-    parts = urlsplit(reach.url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    port = port_of(urlsplit(reach.url))
     return f"start its server, so that it listens on port {port} of {host}; or {_of_base_url(reach, host, facts)}"
 
 

@@ -19,6 +19,8 @@ import aiohappyeyeballs
 import httptools
 from msgspec import Struct
 
+from latimer.policy.addresses import port_of
+
 from .proxies import DIRECT, Way
 from .socks import connected
 from .trust import tls_context
@@ -67,11 +69,9 @@ def target(url: str) -> Target:
     parts: SplitResult = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"not an HTTP URL: {url}")
-    tls = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    port = parts.port or (443 if tls else 80)
     head = f" {path} HTTP/1.1\r\nhost: {parts.netloc.rpartition('@')[2]}\r\n"
-    return Target(Origin(parts.hostname, port, tls), head.encode("ascii"))
+    return Target(Origin(parts.hostname, port_of(parts), tls=parts.scheme == "https"), head.encode("ascii"))
 
 
 class Connection(asyncio.Protocol):

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from .asking import BrokenReply, Sink
+from .asking import KEEP_ALIVE_SECONDS, BrokenReply, Sink
 from .proxies import ProxyFailed, Way, shown, without_password
 from .trust import tls_context
 
@@ -42,7 +42,7 @@ class Library:
         self._session = aiohttp.ClientSession(
             timeout=timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=20),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
             read_bufsize=2**17,
         )

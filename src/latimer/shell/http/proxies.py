@@ -10,6 +10,7 @@ from urllib.request import getproxies, getproxies_environment, proxy_bypass
 from msgspec import Struct
 
 from latimer.errors import ConfigError
+from latimer.policy.addresses import port_of
 from latimer.policy.config import is_loopback
 
 from .trust import SYSTEM, Trust
@@ -53,7 +54,7 @@ def proxy_for(url: str, own: str = "") -> str:
         proxies = getproxies()  # what macOS and Windows have in their settings, with exceptions of their own
         if proxies and proxy_bypass(host):
             return ""
-    elif bypassed(host, parts.port or (443 if parts.scheme == "https" else 80), proxies.get("no", "")):
+    elif bypassed(host, port_of(parts), proxies.get("no", "")):
         return ""
     named = proxies.get(parts.scheme) or proxies.get("all", "")
     return _checked(named) if named else ""
