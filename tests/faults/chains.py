@@ -126,7 +126,7 @@ async def _ask(number: int, link: Link, port: int) -> str:
     question: dict[str, object] = {"model": f"m{number}", "max_tokens": 100}
     question["messages"] = [{"role": "user", "content": PROMPT}]
     question["stream"] = link.form[1] == "stream"
-    told = await ask(port, question, leave=lambda told, size: told.pings > MOST_PINGS or size > LIMIT)
+    told = await ask(port, question, leave=lambda told, size: told.pings > MOST_PINGS or size > 2 * LIMIT)
     if not told.status:
         return "goes on until the client leaves"
     what = outcome(told, 1)

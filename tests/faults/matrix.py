@@ -168,7 +168,9 @@ async def _cell(fault: Fault, place: Place, number: int, port: int, server: Upst
 async def _leaving(place: Place, port: int, question: dict[str, object], server: Upstream) -> Cell:
     """A client that has had enough, or enough of nothing, and what the upstream sees of that."""
     with suppress(TimeoutError):
-        told = await ask(port, question, leave=lambda told, size: size > LIMIT or told.pings > 3, patience=1)
+        told = await ask(port, question, leave=lambda told, size: size > 2 * LIMIT or told.pings > 7, patience=2)
+        if told.error:
+            return Cell(outcome(told, server.requests), shown(told))
         assert told.status == 0
         assert bool(told.text) == (place.phase == "after")
     assert not server.left.is_set() or place.streams

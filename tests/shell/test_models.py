@@ -1,15 +1,19 @@
 """Asking a provider about its models."""
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from latimer.policy.config import Provider, Server
+from latimer.policy.config import Config, Provider, Server
 from latimer.policy.model_lists import Told
 from latimer.policy.models import ModelFacts
+from latimer.policy.retry import RetryRules
 from latimer.policy.routing import Route
 from latimer.profile import Profile
 from latimer.shell.models import LLAMA_PROPS, ask_each, ask_model
+from latimer.shell.setup import list_models
 from latimer.shell.upstream import UpstreamClient
 from tests.scenarios.replies import Wire
 from tests.shell.harness import config_for, upstream
@@ -33,6 +37,24 @@ async def test_one_model() -> None:
     assert known == Told(ModelFacts(8192))
     assert asked == ["GET /v1/models"]
     assert (await ask({"/v1/models": LIST}, "c"))[0] == Told()
+
+
+async def test_anthropic_is_asked_in_a_version() -> None:
+    """Without the header its API refuses to list anything; `latimer init` and `run` ask the same way."""
+    body = json.dumps({"data": [{"id": "b", "max_input_tokens": 8192}]}).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = b"200 OK" if b"anthropic-version: 2023-06-01" in head else b"400 Bad Request"
+        writer.write(b"HTTP/1.1 %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (status, len(body), body))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        provider = Provider("p", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        assert await ask_each([Route(provider, "b", Profile())]) == [ModelFacts(8192)]
+        config = Config(Server(), {"p": provider}, {}, RetryRules(), "")
+        assert await list_models(config, "p") == ["b"]
 
 
 async def test_several_models() -> None:

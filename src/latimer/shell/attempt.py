@@ -217,9 +217,11 @@ def _taking(errand: Errand, silence: Silence) -> Sink:
         nonlocal begun
         if out := answer.feed(data):
             client.write(out)
-        silence.listen()
         if answer.steady:  # nothing else has changed, for nearly every token
+            silence.listen()
             return not client.congested
+        if not (begun and _is_heartbeat(data)):
+            silence.listen()
         if not begun and answer.spoken:
             begun = True
             silence.begun()
@@ -229,6 +231,13 @@ def _taking(errand: Errand, silence: Silence) -> Sink:
         return not (answer.over or client.congested)
 
     return take
+
+
+def _is_heartbeat(data: bytes) -> bool:
+    """Whether a read is nothing but a comment or a ping: a proxy sends them for a model that hangs, too."""
+    if data.startswith(b":"):
+        return b"data:" not in data
+    return data.startswith(b"event: ping") and data.count(b"\n\n") <= 1
 
 
 def _bounded(take: Sink, errand: Errand) -> Sink:
