@@ -438,9 +438,29 @@ def test_run_says_how_to_set_an_unknown_window(tmp_path: Path) -> None:
     claude = fake_claude(tmp_path / "bin", "env")
     done = latimer(tmp_path, "run", *LOCAL, "--claude", str(claude))
     assert "AUTO_COMPACT" not in done.stdout
-    assert done.stderr.count("\n") == 1
-    assert "upstream/m is unknown" in done.stderr
-    assert "--context-window N" in done.stderr
+    reason, window = done.stderr.splitlines()
+    assert "nothing accepts connections there" in reason, "Claude Code would try it for minutes before it says so"
+    assert "upstream/m is unknown" in window
+    assert "--context-window N" in window
+
+
+@POSIX
+def test_run_keeps_keys_from_claude_where_it_is_asked_to(tmp_path: Path) -> None:
+    claude = fake_claude(tmp_path / "bin", "env")
+    flags = [*LOCAL, "--api-key-env", "ACME_KEY", "--context-window", "200000", "--claude", str(claude)]
+    given = {"ACME_KEY": "key-of-acme", "OTHER_KEY": "key-of-others"}
+    shown, withheld = (latimer(tmp_path, "run", *flags, *more, **given).stdout for more in ([], ["--withhold-keys"]))
+    assert "ACME_KEY=key-of-acme" in shown
+    assert "key-of-acme" not in withheld
+    assert "OTHER_KEY=key-of-others" in withheld
+
+
+def test_the_demo_without_its_extra_says_how_to_get_it(tmp_path: Path) -> None:
+    (tmp_path / "rich.py").write_text("raise ModuleNotFoundError(\"No module named 'rich'\", name='rich')")
+    done = latimer(tmp_path, "demo", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "latimer[demo]" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 ASKS_TWICE = """

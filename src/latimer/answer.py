@@ -46,6 +46,20 @@ class Answer:
     from the upstream. `steady`: the newest bytes were only more of a block, so none of all that has changed with them.
     """
 
+    __slots__ = (
+        "_busy",
+        "_decoder",
+        "_encoder",
+        "_flows",
+        "_stages",
+        "_start",
+        "failure",
+        "losses",
+        "spoken",
+        "steady",
+        "usage",
+    )
+
     def __init__(self, decoder: Decoder, stages: list[Stage], encoder: Encoder) -> None:
         self._decoder = decoder
         self._stages = stages

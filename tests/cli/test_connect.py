@@ -45,7 +45,7 @@ def test_there_and_back(theirs: Path) -> None:
     done = latimer(theirs, "connect", *LOCAL, "--port", "4103", "--yes")
     assert done.returncode == 0
     assert f"Wrote {settings(theirs)}; what was there is in {settings(theirs)}." in done.stdout
-    assert "No Latimer answers at http://127.0.0.1:4103 yet: `latimer serve`" in done.stdout
+    assert "No Latimer answers at http://127.0.0.1:4103 yet: `latimer start`" in done.stdout
     assert '+  "ANTHROPIC_BASE_URL"' in done.stderr or '"ANTHROPIC_BASE_URL": "http://127.0.0.1:4103"' in done.stderr
     assert "sk-ant-theirs" not in done.stdout + done.stderr
     assert json.loads(settings(theirs).read_text())["env"]["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:4103"

@@ -347,6 +347,7 @@ def test_a_pasted_key_without_a_keyring_leaves_only_the_variables_name(home: Pat
     (provider,) = tomllib.loads(config_of(home).read_text())["providers"].values()
     assert provider["api_key"] == "env:ACME_KEY"
     assert KEY not in terminal.output + everything_in(home)
+    assert "`export ACME_KEY=…` before you start" in terminal.output
     assert len(upstream.served) == 1, "the key was tried all the same"
 
 

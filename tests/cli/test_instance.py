@@ -201,7 +201,8 @@ def test_the_log_is_followed(home: Path) -> None:
 def test_a_start_that_fails_says_why(home: Path) -> None:
     done = latimer(home, "start", "--config", written(home, provider='api_key = "env:NOT_SET_ANYWHERE"'))
     assert done.returncode == 2
-    assert done.stderr == ("latimer: providers.local.api_key: the environment variable NOT_SET_ANYWHERE is not set\n")
+    why = "the environment variable NOT_SET_ANYWHERE is not set. Set it where Latimer is started"
+    assert done.stderr == f"latimer: providers.local.api_key: {why}\n"
     assert done.stdout == ""
     done = latimer(home, "start", "--config", "none.toml")
     assert done.returncode == 2

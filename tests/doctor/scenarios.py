@@ -85,6 +85,7 @@ def not_there(world: World) -> Cure:
     world.arguments += ["--config", str(world.root / "none.toml")]
 
     def cure(finding: Finding) -> None:
+        assert f"latimer init --config {world.root / 'none.toml'}" in finding["cure"]
         option = said(finding, "`(--config) FILE`")
         world.arguments[:] = [option, str(world.config)]
 

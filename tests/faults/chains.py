@@ -30,8 +30,8 @@ FORMS = (
 SECOND = {"chat": "responses", "responses": "messages", "messages": "chat"}
 """By the first route's dialect: a chain may change it."""
 ON = ("connection", "rate_limit", "server_error", "overloaded", "timeout", "billing", "authentication")
-FIRST_TOKEN_SECONDS = 1.0
-"""For servers that keep the line open and say nothing."""
+FIRST_TOKEN = 2.5
+"""How much longer than silence is stood what says nothing of an answer."""
 MOST_PINGS = 30
 """Clients that hear of nothing else leave: three seconds later than Latimer should have."""
 
@@ -76,8 +76,9 @@ async def chains(links: list[Link], folder: Path) -> AsyncIterator[str]:
     """The upstreams of the chains, and a configuration that leads to them. The links' limits are alike."""
     trusted = certificate(folder / "trusted.pem")
     tls = {"trusted": _context(trusted), "untrusted": _context(certificate(folder / "untrusted.pem"))}
-    lines = ["[server]", "port = 0", f"first_token_timeout_seconds = {FIRST_TOKEN_SECONDS}"]
-    lines += [f"{name} = {value}" for name, value in links[0].fault.limits.items()]
+    limits = links[0].fault.limits
+    lines = ["[server]", "port = 0", *(f"{name} = {value}" for name, value in limits.items())]
+    lines.append(f"first_token_timeout_seconds = {FIRST_TOKEN * limits['idle_timeout_seconds']}")
     lines += ["[fallback]", f"on = {json.dumps(ON)}"]
     async with AsyncExitStack() as stack:
         for dialect in SECOND:

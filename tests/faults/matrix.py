@@ -170,6 +170,7 @@ async def _leaving(place: Place, port: int, question: dict[str, object], server:
     with suppress(TimeoutError):
         told = await ask(port, question, leave=lambda told, size: size > 2 * LIMIT or told.pings > 7, patience=2)
         if told.error:
+            assert "nothing came for 0.4 s" in told.error["message"]
             return Cell(outcome(told, server.requests), shown(told))
         assert told.status == 0
         assert bool(told.text) == (place.phase == "after")

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from latimer.policy.config import parse
 from latimer.shell import attempt
 from latimer.shell.hop import OFFLOAD_BYTES, beside
-from tests.scenarios.replies import Call, Say, Wire, events, failure, html, overflow, rate_limited
+from tests.scenarios import messages_replies
+from tests.scenarios.replies import Call, Pause, Say, Wire, events, failure, html, overflow, rate_limited
 from tests.shell.harness import (
     DONE,
     ENDING,
@@ -398,6 +399,38 @@ async def test_an_upstream_that_falls_silent_in_the_middle() -> None:
     async with serving(fades, idle_timeout_seconds=0.15) as (client, _):
         answer = await client.ask()
         assert answer.text == "x" * 10
+        assert answer.events[-1][1]["error"]["type"] == "timeout_error"
+
+
+async def test_comments_do_not_keep_an_answer_open_that_goes_no_further() -> None:
+    async def beats(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.say("x")
+        while True:
+            await exchange.chunk(b": still there\n\n")
+            await asyncio.sleep(0.01)
+
+    async with serving(beats, idle_timeout_seconds=0.15) as (client, _):
+        answer = await client.ask()
+        assert answer.text == "x"
+        assert answer.events[-1][1]["error"]["type"] == "timeout_error"
+
+
+@pytest.mark.parametrize("passthrough", ["true", "false"])
+async def test_pings_do_not_either(passthrough: str) -> None:
+    ping = b'event: ping\ndata: {"type": "ping"}\n\n'
+    said = [
+        step
+        for step in messages_replies.streamed(Say("one two", usage=USAGE), "m", 1, "").steps
+        if isinstance(step, bytes)
+    ]
+    begun = next(number for number, step in enumerate(said) if b"content_block_delta" in step)
+    beats = [step for _ in range(300) for step in (ping, Pause(0.01))]
+    wire = Wire((*said[: begun + 1], *beats), headers={"content-type": "text/event-stream"})
+    rules = f'dialect = "messages"\nnative = {{ passthrough = {passthrough} }}'
+    async with serving(others={"/v1/messages": wire}, rules=rules, idle_timeout_seconds=0.15) as (client, _):
+        answer = await client.ask()
+        assert "one" in answer.text
         assert answer.events[-1][1]["error"]["type"] == "timeout_error"
 
 

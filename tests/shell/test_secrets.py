@@ -34,8 +34,8 @@ def test_a_secret_this_process_made() -> None:
 
 def test_environment() -> None:
     assert resolve("env:KEY", {"KEY": f" {CANARY}\n"}) == CANARY
-    assert refusal("env:KEY") == "the environment variable KEY is not set"
-    assert refusal("env:KEY", KEY="") == "the environment variable KEY is empty"
+    assert refusal("env:KEY") == "the environment variable KEY is not set. Set it where Latimer is started"
+    assert refusal("env:KEY", KEY="") == "the environment variable KEY is empty. Set it where Latimer is started"
 
 
 @pytest.mark.parametrize("value", [f"{CANARY}\n{CANARY}", f"{CANARY}\x00", f"{CANARY}é", "  "])
@@ -145,9 +145,9 @@ def test_which_of_them_are_secret() -> None:
 
 
 def test_a_missing_secret_names_the_provider_and_the_variable() -> None:
-    with pytest.raises(ConfigError, match=r"^providers\.p\.api_key: the environment variable KEY is not set$"):
+    with pytest.raises(ConfigError, match=r"^providers\.p\.api_key: the environment variable KEY is not set\."):
         request_headers(Provider("p", "https://h/v1", api_key="env:KEY"), {})
-    with pytest.raises(ConfigError, match=r"^providers\.p\.headers\.X-Org: the environment variable ORG is not set$"):
+    with pytest.raises(ConfigError, match=r"^providers\.p\.headers\.X-Org: the environment variable ORG is not set\."):
         request_headers(Provider("p", "https://h/v1", headers={"X-Org": "env:ORG"}), {})
 
 

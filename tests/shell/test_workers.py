@@ -351,7 +351,8 @@ async def test_a_bad_configuration_reaches_no_worker(tmp_path: Path) -> None:
         path.write_text("[")
         await all_use(server, "old", number=1, error=f"{path}: this is not valid TOML: {UNCLOSED}")
         path.write_text(configuration(script.url, "new", 'api_key = "env:NOT_SET_ANYWHERE"'))
-        why = "providers.a.api_key: the environment variable NOT_SET_ANYWHERE is not set"
+        unset = "the environment variable NOT_SET_ANYWHERE is not set. Set it where Latimer is started"
+        why = f"providers.a.api_key: {unset}"
         await all_use(server, "old", number=1, error=why)
         assert (await server.ask()).text == "Hello"
         assert server.latimer.stderr.count("the configuration stays as it was") == 2

@@ -164,10 +164,11 @@ def _passed_on(context: click.Context) -> list[str]:
 
 def _start(arguments: Sequence[str], log: Path) -> None:
     """Start `latimer serve`, and wait for its ready line. Raises LatimerError with its own words when it cannot run."""
+    from latimer.shell.files import PRIVATE_FOLDER
     from latimer.shell.log_file import private
 
     try:
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         errors = private(log)
     except OSError as error:
         raise LatimerError(f"{log} could not be opened: {error.strerror}") from None

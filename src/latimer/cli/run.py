@@ -70,7 +70,6 @@ def run(
     claude_arguments: tuple[str, ...],
     config: Path | None,
     claude: str,
-    withhold_keys: bool,
     state_dir: Path | None,
     log_level: str,
     log_file: Path | None,
@@ -82,6 +81,7 @@ def run(
     """
     from latimer.launch import AUTO_MODE_IS_OFF, find_claude, needs_manual_mode
 
+    withhold_keys = said.pop("withhold_keys")
     told = source(config, said)
     settings = told.load()
     program = str(find_claude(claude))

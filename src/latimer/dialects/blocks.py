@@ -42,6 +42,18 @@ class Blocks:
     `calls` counts the tool calls that were opened, `chars` all that was said.
     """
 
+    __slots__ = (
+        "_cut",
+        "_index",
+        "_open",
+        "_reader",
+        "_used_ids",
+        "_waiting",
+        "calls",
+        "chars",
+        "events",
+    )
+
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.events: list[Event] = []
@@ -210,6 +222,13 @@ class Blocks:
 
 class BlockStream:
     """What the stream decoders share: what they are told causes events, until the answer has ended or is broken."""
+
+    __slots__ = (
+        "_blocks",
+        "_ended",
+        "_reader",
+        "_started",
+    )
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

@@ -34,6 +34,16 @@ class BodyDecoder:
     body's first byte counts. A dialect says in `_data` what one event's data, or a whole answer, means.
     """
 
+    __slots__ = (
+        "_done",
+        "_events",
+        "_is_whole",
+        "_reader",
+        "_size",
+        "_sse",
+        "_whole",
+    )
+
     _dialect: str
     """The dialect's name, for messages."""
 

@@ -60,6 +60,19 @@ class StreamClient:
     Every `write` is whole events, so pings fall between events.
     """
 
+    __slots__ = (
+        "_greeting",
+        "_last_write",
+        "_line",
+        "_loop",
+        "_own_headers",
+        "_ping_seconds",
+        "_request",
+        "_route",
+        "_timer",
+        "headers",
+    )
+
     def __init__(
         self,
         request: Request,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from urllib.parse import urljoin
 
 from msgspec import json
 from msgspec.structs import replace
@@ -127,9 +128,9 @@ async def _get(client: UpstreamClient, provider: Provider, url: str) -> tuple[in
 
 
 async def _better(client: UpstreamClient, provider: Provider) -> str:
-    """The same host with a `/v1` more or less, where that lists models."""
+    """The same host with a `/v1` more or less, or with nothing else, where that lists models."""
     base = provider.base_url
-    for other in (base.removesuffix("/v1"), f"{base}/v1"):
+    for other in (base.removesuffix("/v1"), f"{base}/v1", urljoin(base, "/v1")):
         if other == base:
             continue
         try:

@@ -88,9 +88,11 @@ def _from_environment(names: str, environ: Mapping[str, str]) -> str:
     if value:
         return value
     if len(variables) > 1:
-        raise ConfigError(f"none of the environment variables {', '.join(variables)} is set")
+        raise ConfigError(
+            f"none of the environment variables {', '.join(variables)} is set. Set one where Latimer is started"
+        )
     state = "empty" if names in environ else "not set"
-    raise ConfigError(f"the environment variable {names} is {state}. Put the key into it where Latimer is started")
+    raise ConfigError(f"the environment variable {names} is {state}. Set it where Latimer is started")
 
 
 def _from_keyring(name: str) -> str:

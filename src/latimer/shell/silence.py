@@ -17,6 +17,18 @@ class Silence:
     connections open with comments. `why` then says what it was.
     """
 
+    __slots__ = (
+        "_deadline",
+        "_first_by",
+        "_first_seconds",
+        "_loop",
+        "_seconds",
+        "_settling",
+        "_since",
+        "_timer",
+        "why",
+    )
+
     def __init__(self, seconds: float, first_seconds: float = math.inf) -> None:
         self._seconds = seconds
         self._first_seconds = first_seconds

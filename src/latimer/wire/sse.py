@@ -20,6 +20,15 @@ class EventTooLarge(ValueError):
 class Decoder:
     """Bytes in, events out. A line ends in CRLF, LF or CR; a blank line ends an event."""
 
+    __slots__ = (
+        "_data",
+        "_event",
+        "_fresh",
+        "_size",
+        "_unfinished",
+        "between",
+    )
+
     def __init__(self) -> None:
         self._unfinished: list[bytes] = []  # of one line: joined once, so that a long line costs no quadratic copying
         self._size = 0

@@ -25,6 +25,12 @@ _chunk: json.Decoder[wire.Chunk] = json.Decoder(wire.Chunk)
 class ResponseDecoder(BodyDecoder):
     """Bytes in, events out. Chunks have no names: what they are stands in their fields."""
 
+    __slots__ = (
+        "_misses",
+        "_stream",
+        "_template",
+    )
+
     _dialect = "Chat Completions"
 
     def __init__(self, reader: Reader) -> None:

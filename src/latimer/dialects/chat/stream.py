@@ -52,6 +52,18 @@ _more: json.Decoder[wire.More] = json.Decoder(wire.More)
 class StreamDecoder(BlockStream):
     """Chunks in, events out; `flush` says how it ended. After a `Failure` nothing more is said."""
 
+    __slots__ = (
+        "_calls",
+        "_extras",
+        "_reason",
+        "_refusal",
+        "_splitter",
+        "_strange",
+        "_tier",
+        "_usage",
+        "_worded",
+    )
+
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader)
         self._calls = CallFinder()

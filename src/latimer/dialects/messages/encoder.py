@@ -112,6 +112,18 @@ def encode_failure(failure: Failure, request_id: str) -> dict[str, Any]:
 class StreamEncoder:
     """Events in, bytes of a Messages stream out. `slots` may change until the first event."""
 
+    __slots__ = (
+        "_block",
+        "_head",
+        "_heading",
+        "_hidden",
+        "_index",
+        "_muted",
+        "_uncounted",
+        "slots",
+        "started",
+    )
+
     def __init__(self, heading: Heading) -> None:
         self.slots = Slots()
         self._heading = heading

@@ -62,6 +62,8 @@ def _advice(check: str, facts: Facts) -> str:
     advised = _ADVISED.search(error)
     if check == "config-missing":
         return "set one up with `latimer init`"
+    if check == "config-unreadable" and "there is no such file" in error:
+        return f"write it by `latimer init --config {quoted(path)}`, or name another by `--config FILE`"
     if check == "config-unreadable":
         return (
             f"make it a UTF-8 text file that you may read (`chmod 600 {quoted(path)}`), or name one by `--config FILE`"

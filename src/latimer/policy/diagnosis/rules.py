@@ -59,7 +59,7 @@ def _seen(facts: Facts) -> Iterator[Seen]:
             models = f", {number(len(reach.listed), 'model')}" if reach.listed else ""
             yield Seen(f"provider {reach.provider}", f"{reach.url} answers {reach.status}{models}{way}")
         elif reach.status in (404, 405, 501) and not reach.better:
-            yield Seen(f"provider {reach.provider}", f"{reach.url} can be reached; it lists no models")
+            yield Seen(f"provider {reach.provider}", f"{reach.url} answers {reach.status}, so only `--try` can tell")
     for each in facts.routes:
         if each.window:
             yield Seen(f"route {each.route.name}", f"context window of {each.window} tokens")

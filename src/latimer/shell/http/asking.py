@@ -77,6 +77,28 @@ def target(url: str) -> Target:
 class Connection(asyncio.Protocol):
     """One connection to an upstream."""
 
+    __slots__ = (
+        "_error",
+        "_head_size",
+        "_held",
+        "_held_size",
+        "_keeps_alive",
+        "_loop",
+        "_parser",
+        "_parts",
+        "_reading",
+        "_sink",
+        "_to_the_end",
+        "_transport",
+        "_turn",
+        "complete",
+        "headers",
+        "idle",
+        "on_body",
+        "place",
+        "status",
+    )
+
     def __init__(self, place: Place, loop: asyncio.AbstractEventLoop) -> None:
         self.place = place
         self._loop = loop
@@ -269,6 +291,14 @@ class Connection(asyncio.Protocol):
 
 class Reply:
     """An answer whose head has come."""
+
+    __slots__ = (
+        "_connection",
+        "_inflater",
+        "_packed",
+        "headers",
+        "status",
+    )
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

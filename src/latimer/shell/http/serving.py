@@ -59,6 +59,23 @@ class Response(Struct, frozen=True):
 class Request:
     """One request, and the means to answer it. Header names are in lower case, with all values of a repeated one."""
 
+    __slots__ = (
+        "_error",
+        "_limit",
+        "_parts",
+        "_size",
+        "_waiting",
+        "begun",
+        "chunks",
+        "complete",
+        "headers",
+        "keeps_alive",
+        "line",
+        "method",
+        "path",
+        "query",
+    )
+
     def __init__(self, connection: Connection, limit: int) -> None:
         self.method = ""
         self.path = ""
@@ -174,6 +191,23 @@ Handler = Callable[[Request], Awaitable[None]]
 
 class Connection(asyncio.Protocol):
     """One client's connection."""
+
+    __slots__ = (
+        "_drained",
+        "_ending",
+        "_in_head",
+        "_loop",
+        "_parser",
+        "_queue",
+        "_request",
+        "_server",
+        "_task",
+        "_timer",
+        "_unpaid",
+        "_url",
+        "congested",
+        "transport",
+    )
 
     def __init__(self, server: Listener) -> None:
         self._server = server
