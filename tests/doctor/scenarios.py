@@ -508,6 +508,11 @@ def doubled_v1(world: World) -> None:
     world.change("providers.local.base_url", f"{world.provider.url}/v1")
 
 
+@triggers("provider-path")
+def another_path(world: World) -> None:
+    world.change("providers.local.base_url", f"{world.provider.url.removesuffix('/v1')}/api/chat")
+
+
 @triggers("provider-limited")
 def limited(world: World) -> Cure:
     return _status(world, 429, "wait")
