@@ -49,7 +49,8 @@ SECOND = """
 
 What the client gets when the first of two routes always fails like this before the first token, and the second one is
 fine: never an HTTP error. The second route speaks another dialect. A stream of a Messages upstream counts as begun with
-its first `content_block_start`; what breaks it after that is told in the stream. All causes of `[fallback] on` are set.
+the `content_block_start` of thinking or of a tool call; what breaks it after that is told in the stream. All causes of
+`[fallback] on` are set.
 """
 
 

@@ -18,7 +18,7 @@ from latimer.dialects.effort import room_to_think
 from latimer.dialects.errors.failures import decode_body_error
 from latimer.dialects.reader import Reader
 from latimer.errors import Failure
-from latimer.events import BlockStart, Event, Finish, Start, Usage
+from latimer.events import BlockStart, Event, Finish, Start, Text, Usage
 from latimer.profile import Profile
 from latimer.report import Loss
 from latimer.wire import sse
@@ -221,17 +221,17 @@ class PassedAnswer:
     def _frame(self, frame: bytes) -> bytes:
         """What to tell the client of one event."""
         if self._is_delta(frame):
-            return frame
+            return frame if self._spoken else self._speak(frame)
         events = self._read(frame)
         last = events[-1] if events else None
         if isinstance(last, Failure):
             return self._fail(events)
-        if isinstance(last, BlockStart | Finish):
-            return self._speak(frame, last)
-        if self._spoken:
+        if self._spoken and not isinstance(last, Finish):
             return frame
-        self._held.append(frame)
-        return b""
+        if last is None or isinstance(last, Start) or _says_nothing(last):
+            self._held.append(frame)
+            return b""
+        return self._speak(frame, last)
 
     def _read(self, frame: bytes) -> list[Event]:
         """The events that a frame causes: none, or one."""
@@ -246,7 +246,7 @@ class PassedAnswer:
                 self._heading = message.data
         return events
 
-    def _speak(self, frame: bytes, event: BlockStart | Finish) -> bytes:
+    def _speak(self, frame: bytes, event: Event | None = None) -> bytes:
         """What was held and the event after it: from here on nothing can be taken back."""
         if not self._spoken:
             before = b"".join(self._held)
@@ -301,6 +301,14 @@ class PassedAnswer:
         """The failure that ends the events: told in the stream once it has begun, else kept for an honest status."""
         self._failure = next((event for event in events if isinstance(event, Failure)), None)
         return self._encoder.encode(self._failure) if self._failure and self._spoken else b""
+
+
+def _says_nothing(event: Event) -> bool:
+    """Whether another upstream's answer could still begin here: text has begun, and there is none of it yet.
+
+    The beginning of thinking goes out at once: where thinking is hidden, nothing else comes for minutes.
+    """
+    return isinstance(event, BlockStart) and isinstance(event.block, Text)
 
 
 def _says_why(message: bytes) -> bool:
