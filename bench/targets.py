@@ -62,9 +62,9 @@ def _line(target: Target, results: Results) -> list[str]:
     return [f"{who}: {workload.title}", wanted, number(value), "yes" if target.met(value) else "**no**"]
 
 
-def _scales(results: Results) -> list[str]:
-    few, many = (results.ratios(key, OWN) for key in ("paced32", "paced512"))
-    title, wanted = "Latimer / nginx with 512 streams", "no more than with 32"
+def _scales(results: Results, key: str) -> list[str]:
+    few, many = results.ratios("paced32", OWN), results.ratios(key, OWN)
+    title, wanted = f"Latimer / nginx, {WORKLOADS[key].title}", "no more than with 32"
     if not few or not many:
         return [title, wanted, "-", "not measured"]
     ratio = statistics.median(many) / statistics.median(few)
@@ -94,6 +94,6 @@ def lines(results: Results, workloads: dict[str, Workload], names: list[str]) ->
     return [
         ["target", "wanted", "measured", "met"],
         *found,
-        *([_scales(results)] if {"paced32", "paced512"} <= workloads.keys() else []),
+        *(_scales(results, key) for key in ("full512", "paced512") if {"paced32", key} <= workloads.keys()),
         *(_ahead(results, workloads, peer) for peer in peers),
     ]

@@ -121,7 +121,7 @@ def test_a_list_of_models_is_not_needed(world: World) -> None:
     world.change("providers.local.request", {"context_window": 131072})
     found = examined(world)
     assert found.findings == ()
-    assert "lists no models" in in_order(found)["provider local"]
+    assert "only `--try` can tell" in in_order(found)["provider local"]
 
 
 def test_a_claude_code_that_hangs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
