@@ -26,7 +26,8 @@ from latimer.launch import (
 )
 from latimer.policy.auto_mode import AutoMode
 from latimer.policy.claude_code import Limits, conflicting
-from latimer.policy.config import Config, parse
+from latimer.policy.config import Config
+from tests.configurations import two_tiers
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for the client")
 URL = "http://127.0.0.1:4002"
@@ -34,16 +35,7 @@ URL = "http://127.0.0.1:4002"
 
 @pytest.fixture
 def config() -> Config:
-    text = """
-    [providers.big]
-    base_url = "https://big.example.com/v1"
-    [providers.small]
-    base_url = "http://127.0.0.1:8080/v1"
-    [routes]
-    opus = ["big/strong", "small/spare"]
-    haiku = "small/quick"
-    """
-    return parse(text, "my.toml")
+    return two_tiers()
 
 
 def program(path: Path, body: str) -> Path:

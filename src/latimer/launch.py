@@ -20,7 +20,6 @@ from msgspec import json
 
 from latimer.errors import ConfigError
 from latimer.policy.claude_code import (
-    LOOPBACK,
     NO_PROXY_VARIABLES,
     PROXY_VARIABLES,
     Limits,
@@ -28,6 +27,7 @@ from latimer.policy.claude_code import (
     says,
     session_settings,
     variables,
+    with_loopback,
 )
 from latimer.policy.config import Config
 from latimer.shell.signals import handlers
@@ -195,7 +195,7 @@ def _direct_loopback(environment: Mapping[str, str]) -> dict[str, str]:
     changed = {}
     for name in NO_PROXY_VARIABLES:
         known = [host.strip() for host in environment.get(name, "").split(",") if host.strip()]
-        changed[name] = ",".join([*known, *(host for host in LOOPBACK if host not in known)])
+        changed[name] = with_loopback(known)
     return changed
 
 

@@ -15,22 +15,14 @@ from latimer.policy.claude_code import (
 )
 from latimer.policy.config import Config, parse
 from latimer.policy.routing import routes_for
+from tests.configurations import two_tiers
 
 URL = "http://127.0.0.1:4002"
 
 
 @pytest.fixture
 def config() -> Config:
-    text = """
-    [providers.big]
-    base_url = "https://big.example.com/v1"
-    [providers.small]
-    base_url = "http://127.0.0.1:8080/v1"
-    [routes]
-    opus = ["big/strong", "small/spare"]
-    haiku = "small/quick"
-    """
-    return parse(text, "my.toml")
+    return two_tiers()
 
 
 def sized(opus: int, sonnet: int, haiku: int, most: int = 0) -> Config:

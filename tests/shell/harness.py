@@ -121,6 +121,19 @@ ROLE = event({"id": "c1", "choices": [{"index": 0, "delta": {"role": "assistant"
 """What most servers begin with: no content yet."""
 
 
+def halting(go: asyncio.Event, begin: str = "Hello", end: str = " you") -> Callable[[Exchange], Awaitable[None]]:
+    """Streams an answer whose second half comes when it may."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.say(begin)
+        await go.wait()
+        await exchange.say(end)
+        await exchange.finish()
+
+    return script
+
+
 async def hang(exchange: Exchange) -> None:
     """Never answer."""
     await exchange.gone.wait()

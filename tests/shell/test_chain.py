@@ -19,6 +19,7 @@ from tests.shell.harness import (
     event,
     eventually,
     gateway,
+    halting,
     hang,
     names,
     upstream,
@@ -315,14 +316,8 @@ async def test_one_request_finds_out_whether_it_works_again() -> None:
 async def test_others_follow_a_probe_that_has_heard_something() -> None:
     ready = asyncio.Event()
 
-    async def halting(exchange: Exchange) -> None:
-        await exchange.head()
-        await exchange.say("From the ")
-        await ready.wait()
-        await exchange.say("first")
-        await exchange.finish()
-
-    async with upstream(BOOM, halting, Say("From the first")) as first, upstream(SECOND) as second:
+    slow = halting(ready, "From the ", "first")
+    async with upstream(BOOM, slow, Say("From the first")) as first, upstream(SECOND) as second:
         config = chain(first.url, second.url, fallback="open_after = 1\ncooldown_seconds = 0.1")
         async with gateway(config) as client:
             await client.ask()

@@ -30,6 +30,7 @@ from tests.shell.harness import (
     events_in,
     eventually,
     gateway,
+    halting,
     hang,
     message,
     names,
@@ -537,14 +538,7 @@ async def _leave(stack: Any) -> None:
 async def test_streams_may_end_before_a_stop() -> None:
     go = asyncio.Event()
 
-    async def slow(exchange: Exchange) -> None:
-        await exchange.head()
-        await exchange.say("Hello")
-        await go.wait()
-        await exchange.say(" you")
-        await exchange.finish()
-
-    async with upstream(slow) as script:
+    async with upstream(halting(go)) as script:
         stack = gateway(config_for(script.url))
         client = await stack.__aenter__()
         async with client.opened() as answer:

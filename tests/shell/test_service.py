@@ -26,6 +26,7 @@ from tests.shell.harness import (
     Upstream,
     events_in,
     eventually,
+    halting,
     hang,
     names,
     upstream,
@@ -116,14 +117,10 @@ async def test_a_file_that_changes_during_the_start(tmp_path: Path) -> None:
 async def test_streams_end_as_they_began_and_the_next_request_is_new(tmp_path: Path, closed: list[str]) -> None:
     go = asyncio.Event()
 
-    async def slow(exchange: Exchange) -> None:
-        await exchange.head()
-        await exchange.say("Hello")
-        await go.wait()
-        await exchange.say(" you")
-        await exchange.finish()
-
-    async with upstream(slow, Say("new")) as script, live(tmp_path / "c.toml", text_for(script, "old")) as client:
+    async with (
+        upstream(halting(go), Say("new")) as script,
+        live(tmp_path / "c.toml", text_for(script, "old")) as client,
+    ):
         async with client.opened() as answer:
             begun = await answer.content.readuntil(b"Hello")
             status = await client.read(text_for(script, "new"))

@@ -105,15 +105,21 @@ def run(text: str, home: Path, port: str) -> subprocess.CompletedProcess[str]:
         # Lets root run Claude Code, as containers do.
         "IS_SANDBOX": "1",
     }
+    return execute(["bash", "-euo", "pipefail", "-c", text], home, environment, 120)
+
+
+def execute(
+    command: list[str], home: Path, environment: dict[str, str], seconds: float
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
+        command,
         env=environment,
         cwd=home,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=seconds,
     )
 
 
@@ -238,16 +244,7 @@ def claude(version: str, home: Path, *arguments: str) -> subprocess.CompletedPro
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_AUTOUPDATER": "1",
     }
-    return subprocess.run(
-        [str(binary(version)), "plugin", *arguments],
-        env=environment,
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return execute([str(binary(version)), "plugin", *arguments], home, environment, 60)
 
 
 def test_the_client_finds_nothing_wrong(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ class _Session:
 
     async def run(self, given: Source, state: Path) -> int:
         """Start the proxy on a free port with a token of its own, and Claude Code against it."""
+        import asyncio
         import secrets
 
         from latimer.launch import claude_environment, run_claude, settings_arguments
@@ -150,7 +151,7 @@ class _Session:
         settings = kept_private(self._settings)
         async with running(settings, state, source=given.through(kept_private)) as url:
             sizes = await asked_limits(settings, learned(settings, state))
-            each = self._tells_each(sizes)
+            each = await asyncio.to_thread(self._tells_each, sizes)  # it may wait for Claude Code to say its version
             environment = claude_environment(url, token, settings, sizes, self._inherited, each)
             if self._pinned:
                 # It counts more than the model that a former session left in settings.json.

@@ -63,6 +63,11 @@ class Limits(Struct, frozen=True):
         return len(set(self.windows.values())) > 1 and self.context_window >= LEAST_COMPACT_WINDOW
 
 
+def with_loopback(known: Iterable[str]) -> str:
+    """What NO_PROXY has to be: the hosts it names, and those of Latimer."""
+    return ",".join(dict.fromkeys([*known, *LOOPBACK]))
+
+
 def limits(config: Config, known: Mapping[str, Overlay] = _NOTHING, told: Told = _NOBODY) -> Limits:
     """What the routed models take: from the configuration and what is known of them, else what their upstreams told."""
 

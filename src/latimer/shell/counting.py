@@ -75,10 +75,10 @@ class Counting:
 
     async def _counted(self, raw: bytes, request: Request, weight: Weight) -> int:
         route = self._first(request)
-        exact = await self._exactly(raw, request, route)
+        exact = await self._exactly(raw, request, route, weight.files)
         return exact or self._ratios.estimate(route.name, weight)
 
-    async def _exactly(self, raw: bytes, request: Request, route: Route) -> int | None:
+    async def _exactly(self, raw: bytes, request: Request, route: Route, files: int) -> int | None:
         """As the upstream counts, None where it does not."""
         profile = route.profile
         native = profile.endpoint.dialect == "messages" and profile.endpoint.count_tokens
@@ -94,7 +94,7 @@ class Counting:
             return encode_request(prepared, to, descriptions=self._describer.known, raw=None if asks else raw)
 
         try:
-            outgoing = await beside(raw, encode, weigh(raw).files)
+            outgoing = await beside(raw, encode, files)
         except Rejection:
             return None  # a count is no promise to serve
         if native:

@@ -19,12 +19,12 @@ from latimer.policy.claude_code import (
     ASSUMED_WINDOW,
     LEAST_COMPACT_WINDOW,
     LONG_CONTEXT,
-    LOOPBACK,
     NO_PROXY_VARIABLES,
     PROXY_VARIABLES,
     TESTED_VERSIONS,
     Limits,
     limits,
+    with_loopback,
 )
 from latimer.policy.config import Config, is_loopback
 from latimer.policy.diagnosis.checks import found
@@ -252,9 +252,8 @@ def _by_hand(everything: Told, facts: Facts) -> Iterator[Finding]:
     host = urlsplit(values["ANTHROPIC_BASE_URL"]).hostname or ""
     if proxies and is_loopback(host) and not _direct(values, host):
         own = everything.sources[proxies[0]]
-        past = [*filter(None, _exceptions(values)), *LOOPBACK]
         what = f"{proxies[0]} is set, and NO_PROXY does not name {host}: Claude Code asks the proxy for Latimer"
-        cure = _put(own, "NO_PROXY", ",".join(dict.fromkeys(past)), facts)
+        cure = _put(own, "NO_PROXY", with_loopback([*filter(None, _exceptions(values))]), facts)
         yield found("loopback-proxied", _where(own), what, cure)
     window = _sizes(facts).context_window
     assumed = ASSUMED_WINDOW if everything.on("CLAUDE_CODE_DISABLE_1M_CONTEXT") else LONG_CONTEXT
